@@ -1,0 +1,1 @@
+"""The optimiser: problem, model, solver, plan, verifier."""

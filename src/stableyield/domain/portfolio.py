@@ -1,0 +1,336 @@
+"""Wallet, positions, transactions and plans: values that cannot be built unbalanced.
+
+A `Book` is what is owned. A `Transaction` moves value and states its costs. A `Plan` is a book, an
+ordered list of transactions and the book they lead to; it is only built if replaying the list
+gives that book and every step could be paid.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from stableyield.errors import ConservationError, InputError, MissingDataError
+
+CENT_USD = 0.01
+AMOUNT_TOLERANCE = 1e-6  # token units: one base unit of a six-decimal stablecoin
+WALLET = "warm_wallet"
+
+Position = tuple[str, str]  # (pool_id, token)
+
+
+def price_of(token: str, prices_usd: Mapping[str, float], where: str = "") -> float:
+    """Price of ``token``; a missing, non-finite or non-positive price is an error, never 1.0.
+
+    Raises
+    ------
+    MissingDataError
+        When the price is absent, NaN, infinite, zero or negative.
+    """
+    price = prices_usd.get(token, math.nan)
+    if not (math.isfinite(price) and price > 0.0):
+        raise MissingDataError(
+            f"token {token} has no usable USD price (found {price})",
+            where=where,
+            remedy="add its price for that day; a missing price is never taken as 1.0",
+        )
+    return price
+
+
+K = TypeVar("K", str, Position)
+
+
+def _frozen_amounts(amounts: Mapping[K, float], what: str) -> Mapping[K, float]:
+    for key, amount in amounts.items():
+        if not (math.isfinite(amount) and amount >= 0.0):
+            raise InputError(
+                f"{what} {key} has amount {amount}", remedy="amounts are finite and not negative"
+            )
+    return MappingProxyType({key: float(amounts[key]) for key in sorted(amounts) if amounts[key]})
+
+
+@dataclass(frozen=True)
+class Book:
+    """What is owned: liquid tokens and positions, in token units.
+
+    Parameters
+    ----------
+    wallet : mapping of token to amount
+    positions : mapping of (pool_id, token) to amount
+
+    Zero amounts are dropped, keys are sorted, and the mappings are read-only.
+
+    Raises
+    ------
+    InputError
+        When an amount is negative or not finite.
+    """
+
+    wallet: Mapping[str, float] = field(default_factory=dict)
+    positions: Mapping[Position, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "wallet", _frozen_amounts(self.wallet, "wallet token"))
+        object.__setattr__(self, "positions", _frozen_amounts(self.positions, "position"))
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Every token that is owned, sorted."""
+        return tuple(sorted({*self.wallet, *(token for _, token in self.positions)}))
+
+    @property
+    def pool_ids(self) -> tuple[str, ...]:
+        """Every pool that holds a position, sorted."""
+        return tuple(sorted({pool_id for pool_id, _ in self.positions}))
+
+    def wallet_usd(self, prices_usd: Mapping[str, float]) -> float:
+        """Value of the wallet in USD."""
+        return math.fsum(
+            amount * price_of(token, prices_usd, "wallet") for token, amount in self.wallet.items()
+        )
+
+    def positions_usd(self, prices_usd: Mapping[str, float]) -> dict[str, float]:
+        """Value of the positions in USD, by pool."""
+        value: dict[str, list[float]] = {}
+        for (pool_id, token), amount in self.positions.items():
+            price = price_of(token, prices_usd, f"position in pool {pool_id}")
+            value.setdefault(pool_id, []).append(amount * price)
+        return {pool_id: math.fsum(parts) for pool_id, parts in value.items()}
+
+    def aum_usd(self, prices_usd: Mapping[str, float]) -> float:
+        """Wallet and positions in USD.
+
+        Raises
+        ------
+        MissingDataError
+            When something that is owned has no usable price.
+        """
+        return math.fsum([self.wallet_usd(prices_usd), *self.positions_usd(prices_usd).values()])
+
+
+class TransactionType(StrEnum):
+    """The four things a plan does with money."""
+
+    HOLD = "HOLD"
+    WITHDRAWAL = "WITHDRAWAL"
+    CONVERSION = "CONVERSION"
+    ALLOCATION = "ALLOCATION"
+
+
+@dataclass(frozen=True, slots=True)
+class GasPayment:
+    """Gas taken from the wallet in one token."""
+
+    token: str
+    amount: float
+    amount_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One step of a plan.
+
+    Parameters
+    ----------
+    seq : int
+        Place in the plan, from 1.
+    type : TransactionType
+    from_location, to_location : str
+        A pool_id or `WALLET`.
+    token : str
+        The token that moves; of a conversion, the token that is sold.
+    amount, amount_usd : float
+        What moves or is sold, in token units and USD, before costs.
+    to_token, to_amount : str, float
+        Of a conversion: what is received, after the fee.
+    conversion_cost_usd : float
+        Fee of a conversion, USD.
+    gas : tuple of GasPayment
+        Gas of this step, paid from the wallet after the step's own flows.
+    """
+
+    seq: int
+    type: TransactionType
+    from_location: str
+    to_location: str
+    token: str
+    amount: float
+    amount_usd: float
+    to_token: str | None = None
+    to_amount: float = 0.0
+    conversion_cost_usd: float = 0.0
+    gas: tuple[GasPayment, ...] = ()
+
+    @property
+    def gas_cost_usd(self) -> float:
+        """Gas of this step in USD."""
+        return math.fsum(payment.amount_usd for payment in self.gas)
+
+    @property
+    def total_cost_usd(self) -> float:
+        """Gas and conversion fee of this step in USD."""
+        return self.gas_cost_usd + self.conversion_cost_usd
+
+    def to_dict(self) -> dict[str, Any]:
+        """The transaction as the plan file has it."""
+        conversion = self.type is TransactionType.CONVERSION
+        tokens: dict[str, Any] = (
+            {"from_token": self.token, "to_token": self.to_token, "to_amount": self.to_amount}
+            if conversion
+            else {"token": self.token}
+        )
+        return {
+            "seq": self.seq,
+            "type": self.type.value,
+            "from_location": self.from_location,
+            "to_location": self.to_location,
+            **tokens,
+            "amount": self.amount,
+            "amount_usd": self.amount_usd,
+            "gas_cost_usd": self.gas_cost_usd,
+            "conversion_cost_usd": self.conversion_cost_usd,
+            "total_cost_usd": self.total_cost_usd,
+            "gas_paid": [
+                {"token": p.token, "amount": p.amount, "amount_usd": p.amount_usd} for p in self.gas
+            ],
+        }
+
+
+def replay(
+    book: Book, transactions: Iterable[Transaction], prices_usd: Mapping[str, float]
+) -> Book:
+    """The book after ``transactions``, checking that each step is payable and price-correct.
+
+    Raises
+    ------
+    ConservationError
+        When a step spends what is not there, converts at another price than the given ones, or
+        states a USD amount that is not amount x price.
+    """
+    wallet = dict(book.wallet)
+    positions = dict(book.positions)
+    for step in transactions:
+        where = f"transaction {step.seq} ({step.type.value})"
+        _check_value(step.token, step.amount, step.amount_usd, prices_usd, where)
+        if step.type is TransactionType.HOLD:
+            continue
+        if step.type is TransactionType.WITHDRAWAL:
+            _take(positions, (step.from_location, step.token), step.amount, where)
+            _give(wallet, step.token, step.amount)
+        elif step.type is TransactionType.ALLOCATION:
+            _take(wallet, step.token, step.amount, where)
+            _give(positions, (step.to_location, step.token), step.amount)
+        else:
+            if step.to_token is None or step.to_token == step.token:
+                raise ConservationError("a conversion needs two tokens", where=where)
+            received_usd = step.amount_usd - step.conversion_cost_usd
+            _check_value(step.to_token, step.to_amount, received_usd, prices_usd, where)
+            _take(wallet, step.token, step.amount, where)
+            _give(wallet, step.to_token, step.to_amount)
+        for payment in step.gas:
+            _check_value(payment.token, payment.amount, payment.amount_usd, prices_usd, where)
+            _take(wallet, payment.token, payment.amount, where)
+    return Book(wallet, positions)
+
+
+def _check_value(
+    token: str, amount: float, amount_usd: float, prices_usd: Mapping[str, float], where: str
+) -> None:
+    expected = amount * price_of(token, prices_usd, where)
+    if not math.isclose(expected, amount_usd, rel_tol=1e-9, abs_tol=1e-6 * CENT_USD):
+        raise ConservationError(
+            f"{amount} {token} is worth {expected} USD, but {amount_usd} USD is stated", where=where
+        )
+
+
+def _take(balances: dict[K, float], key: K, amount: float, where: str) -> None:
+    left = balances.get(key, 0.0) - amount
+    if amount < 0.0 or left < -AMOUNT_TOLERANCE * 1e-3:
+        raise ConservationError(
+            f"{amount} of {key} is spent, {balances.get(key, 0.0)} is there", where=where
+        )
+    balances[key] = max(left, 0.0)
+
+
+def _give(balances: dict[K, float], key: K, amount: float) -> None:
+    balances[key] = balances.get(key, 0.0) + amount
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """An ordered list of transactions between two books that balances; the money part of a plan.
+
+    Parameters
+    ----------
+    before, after : Book
+    prices_usd : mapping of token to USD price
+    transactions : tuple of Transaction
+
+    Raises
+    ------
+    ConservationError
+        When replaying the transactions from ``before`` does not give ``after`` (to one base unit
+        of a six-decimal token), or when AUM before is not AUM after plus costs, to 0.01 USD.
+    """
+
+    before: Book
+    after: Book
+    prices_usd: Mapping[str, float]
+    transactions: tuple[Transaction, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prices_usd", MappingProxyType(dict(self.prices_usd)))
+        reached = replay(self.before, self.transactions, self.prices_usd)
+        pairs = (
+            (reached.wallet, self.after.wallet),
+            (reached.positions, self.after.positions),
+        )
+        for found, stated in pairs:
+            for key in {*found, *stated}:
+                have, want = found.get(key, 0.0), stated.get(key, 0.0)
+                if abs(have - want) > AMOUNT_TOLERANCE:
+                    raise ConservationError(
+                        f"the transactions leave {have} of {key}, the book says {want}"
+                    )
+        if abs(self.unaccounted_usd) > CENT_USD:
+            raise ConservationError(f"{self.unaccounted_usd:.6f} USD is unaccounted for")
+
+    @property
+    def gas_usd(self) -> float:
+        """Gas of all transactions in USD."""
+        return math.fsum(step.gas_cost_usd for step in self.transactions)
+
+    @property
+    def conversion_usd(self) -> float:
+        """Conversion fees of all transactions in USD."""
+        return math.fsum(step.conversion_cost_usd for step in self.transactions)
+
+    @property
+    def costs_usd(self) -> float:
+        """Gas and conversion fees in USD."""
+        return self.gas_usd + self.conversion_usd
+
+    @property
+    def aum_before_usd(self) -> float:
+        """AUM before the first transaction."""
+        return self.before.aum_usd(self.prices_usd)
+
+    @property
+    def aum_after_usd(self) -> float:
+        """AUM after the last transaction; lower than before by the costs."""
+        return self.after.aum_usd(self.prices_usd)
+
+    @property
+    def unaccounted_usd(self) -> float:
+        """AUM before - AUM after - costs: 0 up to rounding."""
+        return math.fsum([self.aum_before_usd, -self.aum_after_usd, -self.costs_usd])
+
+    @property
+    def turnover_usd(self) -> float:
+        """USD withdrawn and allocated; conversions and holds do not count."""
+        moves = (TransactionType.WITHDRAWAL, TransactionType.ALLOCATION)
+        return math.fsum(step.amount_usd for step in self.transactions if step.type in moves)

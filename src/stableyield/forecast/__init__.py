@@ -1,0 +1,1 @@
+"""APY and TVL of the horizon, with quantiles."""
