@@ -1,0 +1,96 @@
+"""Solve one allocation problem: build, solve, settle, explain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from stableyield.allocation.explain import binding_limits, relaxed, why_infeasible
+from stableyield.allocation.milp import build_model
+from stableyield.allocation.plan import Certificate, Plan, expectation
+from stableyield.allocation.problem import AllocationProblem
+from stableyield.allocation.problem_file import problem_document
+from stableyield.allocation.settle import nothing_done, settle
+from stableyield.allocation.solver import solve_mip, solve_with_pattern
+from stableyield.config import sha256_of
+from stableyield.errors import InfeasibleError
+
+SMALLEST_GAP_USD = 0.01
+GAP_SHARE_OF_COST = 0.01
+
+
+def solve(problem: AllocationProblem) -> Plan:
+    """The plan with the highest expected net gain over the horizon.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+
+    Returns
+    -------
+    Plan
+        With status ``optimal``, ``time_limit`` (the best plan found in time, with its gap) or
+        ``infeasible`` (the book unchanged, with the limits in conflict). What happens to an
+        infeasible problem is the parameter ``on_failure``.
+
+    Raises
+    ------
+    InfeasibleError
+        When no plan meets the limits and ``on_failure`` is ``raise``, or ``relax`` and relaxing
+        does not help.
+    """
+    started = time.perf_counter()
+    plan = _solve(problem, started)
+    if plan.status != "infeasible" or problem.parameters.on_failure == "hold":
+        return plan
+    if problem.parameters.on_failure == "relax" and (easier := relaxed(problem)) is not None:
+        return _solve(easier[0], started, relaxed=easier[1])
+    raise InfeasibleError(
+        "no plan meets the limits: " + "; ".join(b.detail for b in plan.infeasible_because),
+        remedy="relax one of the limits named",
+    )
+
+
+def gap_usd(problem: AllocationProblem) -> float:
+    """The optimality gap to solve to, in USD of gain."""
+    if problem.parameters.gap_usd is not None:
+        return problem.parameters.gap_usd
+    gases = [problem.gas, *(pool.gas for pool in problem.pools if pool.gas is not None)]
+    costs = [c for gas in gases for c in (gas.allocation, gas.withdrawal, gas.conversion) if c > 0]
+    return max(SMALLEST_GAP_USD, GAP_SHARE_OF_COST * min(costs, default=0.0))
+
+
+def _solve(problem: AllocationProblem, started: float, relaxed: Sequence[str] = ()) -> Plan:
+    digest = sha256_of(problem_document(problem))
+    model = build_model(problem)
+    result = solve_mip(
+        model.sparse,
+        gap=gap_usd(problem) / model.usd_of_objective_unit,
+        time_limit_seconds=problem.parameters.time_limit_seconds,
+    )
+    if result.x is None:
+        settlement = nothing_done(problem)
+        return Plan(
+            settlement,
+            Certificate(result.status, solve_seconds=time.perf_counter() - started),
+            expectation(problem, settlement),
+            digest,
+            {"binding": [], "relaxed": list(relaxed)},
+            why_infeasible(problem) if result.status == "infeasible" else (),
+        )
+    settled = solve_with_pattern(model.sparse, result.x)
+    if settled.x is None:  # solve_with_pattern raises instead; for the type checker
+        raise AssertionError
+    settlement = settle(problem, model, settled.x)
+    objective_usd = model.usd_of_objective(settled.objective)
+    certificate = Certificate(
+        result.status,
+        objective_usd,
+        max(model.usd_of_objective(result.bound), objective_usd),
+        time.perf_counter() - started,
+    )
+    explanation = {
+        "binding": binding_limits(problem, model, settled),
+        "relaxed": list(relaxed),
+    }
+    return Plan(settlement, certificate, expectation(problem, settlement), digest, explanation)

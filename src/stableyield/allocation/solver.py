@@ -1,0 +1,150 @@
+"""HiGHS: a sparse model in, a solution with its bound out. One thread: same input, same output."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import highspy
+import numpy as np
+from numpy.typing import NDArray
+
+from stableyield.allocation.sparse import SparseModel
+from stableyield.errors import SolverError
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class SolverResult:
+    """What the solver says.
+
+    Parameters
+    ----------
+    status : str
+        ``optimal``, ``time_limit`` or ``infeasible``.
+    x : ndarray of shape (n_columns,), or None
+        The solution; None where there is none.
+    row_dual, column_dual : ndarray, or None
+        Gain of the objective per unit of a row's or column's bound; of a linear program only.
+    objective, bound : float
+        Of the maximisation, in units of the objective; the bound is proven.
+    seconds : float
+        Wall time of the solver.
+    """
+
+    status: str
+    x: Floats | None
+    objective: float
+    bound: float
+    seconds: float
+    row_dual: Floats | None = None
+    column_dual: Floats | None = None
+
+
+def solve_mip(model: SparseModel, *, gap: float, time_limit_seconds: float) -> SolverResult:
+    """Solve to an absolute gap, in units of the objective.
+
+    Raises
+    ------
+    SolverError
+        When the solver refuses the model or stops for a reason other than optimality,
+        infeasibility or time.
+    """
+    options = {
+        "mip_abs_gap": gap,
+        "mip_rel_gap": 0.0,
+        "time_limit": time_limit_seconds,
+        # measured on allocation problems: two to four times faster, same answers
+        "mip_heuristic_run_rins": False,
+        "mip_heuristic_run_rens": False,
+        "mip_heuristic_run_feasibility_jump": False,
+        "mip_allow_restart": False,
+    }
+    highs = _loaded(model, options)
+    status, seconds = _run(highs)
+    info = highs.getInfo()
+    has_solution = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+    if status == "time_limit" and not has_solution:
+        return SolverResult("time_limit", None, -np.inf, -info.mip_dual_bound, seconds)
+    if status == "infeasible":
+        return SolverResult(status, None, -np.inf, -np.inf, seconds)
+    x = np.array(highs.getSolution().col_value)
+    is_mip = bool(model.integer.any())
+    objective = -info.objective_function_value
+    bound = -info.mip_dual_bound if is_mip else objective
+    return SolverResult(status, x, objective, max(bound, objective), seconds)
+
+
+def solve_with_pattern(model: SparseModel, x: Floats) -> SolverResult:
+    """The best flows when every integer keeps its (rounded) value in ``x``, with duals.
+
+    Reading 0.9999999 as 1 without this would leave flows that belong to 0.9999999.
+    """
+    pattern = np.round(x)
+    fixed = replace(
+        model,
+        lower=np.where(model.integer, pattern, model.lower),
+        upper=np.where(model.integer, pattern, model.upper),
+        integer=np.zeros_like(model.integer),
+    )
+    highs = _loaded(fixed, {})
+    status, seconds = _run(highs)
+    if status != "optimal":
+        raise SolverError(f"the rounded solution is {status}", remedy="report this as a bug")
+    solution = highs.getSolution()
+    objective = -highs.getInfo().objective_function_value
+    return SolverResult(
+        status,
+        np.array(solution.col_value),
+        objective,
+        objective,
+        seconds,
+        row_dual=-np.array(solution.row_dual),
+        column_dual=-np.array(solution.col_dual),
+    )
+
+
+def _loaded(model: SparseModel, options: dict[str, Any]) -> highspy.Highs:
+    highs = highspy.Highs()  # type: ignore[no-untyped-call]
+    settings = {"output_flag": False, "threads": 1, "random_seed": 0, **options}
+    for name, value in settings.items():
+        if highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
+            raise SolverError(f"HiGHS refuses the option {name}={value}")
+    lp = highspy.HighsLp()
+    lp.num_col_, lp.num_row_ = len(model.cost), len(model.row_lower)
+    lp.sense_ = highspy.ObjSense.kMinimize
+    lp.col_cost_ = -model.cost
+    lp.col_lower_, lp.col_upper_ = model.lower, model.upper
+    lp.row_lower_, lp.row_upper_ = model.row_lower, model.row_upper
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    lp.a_matrix_.start_ = model.start
+    lp.a_matrix_.index_ = model.index
+    lp.a_matrix_.value_ = model.value
+    if model.integer.any():
+        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+        lp.integrality_ = [kinds[int(is_integer)] for is_integer in model.integer]
+    if highs.passModel(lp) != highspy.HighsStatus.kOk:
+        raise SolverError("HiGHS refuses the model", remedy="report this as a bug")
+    return highs
+
+
+def _run(highs: highspy.Highs) -> tuple[str, float]:
+    started = time.perf_counter()
+    highs.run()
+    seconds = time.perf_counter() - started
+    status = highs.getModelStatus()
+    known = {
+        highspy.HighsModelStatus.kOptimal: "optimal",
+        highspy.HighsModelStatus.kTimeLimit: "time_limit",
+        highspy.HighsModelStatus.kInfeasible: "infeasible",
+        # every variable of ours is bounded, so this can only mean infeasible
+        highspy.HighsModelStatus.kUnboundedOrInfeasible: "infeasible",
+    }
+    if status not in known:
+        raise SolverError(
+            f"HiGHS stopped with {highs.modelStatusToString(status)}",
+            remedy="report this as a bug, with the problem file",
+        )
+    return known[status], seconds

@@ -1,0 +1,87 @@
+"""Random allocation problems with every feature on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from stableyield.allocation import AllocationProblem, PoolInput, RateModel
+from stableyield.config import AllocationParameters
+from stableyield.domain.costs import GasCosts
+from stableyield.domain.pool import PoolState
+from stableyield.domain.portfolio import Book
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+TOKENS = ("DAI", "GHO", "USDC", "USDT", "crvUSD", "sUSD")
+
+
+def random_problem(
+    seed: int, n_pools: int = 12, n_tokens: int = 4, **overrides: object
+) -> AllocationProblem:
+    """A problem whose pools, book, states, limits and costs all come from ``seed``."""
+    rng = np.random.default_rng(seed)
+    tokens = TOKENS[:n_tokens]
+    prices = {token: float(1.0 + rng.normal(0.0, 0.003)) for token in tokens}
+    aum = float(10.0 ** rng.uniform(3.5, 7.3))
+    states = [PoolState.OPEN] * 6 + [PoolState.WITHDRAW_ONLY, PoolState.EXIT, PoolState.FROZEN]
+    pools = []
+    for i in range(n_pools):
+        n_legs = int(rng.choice([1, 1, 1, 2, 2, 3]))
+        legs = tuple(sorted(rng.choice(tokens, size=min(n_legs, n_tokens), replace=False)))
+        shares = rng.dirichlet(np.full(len(legs), 8.0)) if rng.random() < 0.4 else None
+        gas = float(rng.uniform(0.0, 20.0)) if rng.random() < 0.3 else None
+        pools.append(
+            PoolInput(
+                f"pool_{i:03d}",
+                "-".join(legs),
+                "Ethereum",
+                "aave-v3",
+                legs,
+                tuple(float(s) for s in shares) if shares is not None else (),
+                apy_pct=float(rng.lognormal(1.5, 0.8)),
+                apy_q10_pct=float(rng.lognormal(1.0, 0.8)) if rng.random() < 0.5 else np.nan,
+                tvl_usd=float(aum * rng.lognormal(2.0, 1.5)),
+                risk_group=int(rng.integers(0, 4)),
+                state=states[int(rng.integers(len(states)))],
+                rate_model=RateModel.PRO_RATA if rng.random() < 0.4 else RateModel.CONSTANT,
+                gas=GasCosts(gas, gas * 1.2, 0.0) if gas is not None else None,
+            )
+        )
+    n_held = int(rng.integers(0, min(6, n_pools) + 1))
+    weights = rng.dirichlet(np.ones(n_held + n_tokens)) * aum
+    positions: dict[tuple[str, str], float] = {}
+    for pool, usd in zip(rng.permutation(n_pools)[:n_held], weights[:n_held], strict=True):
+        held = pools[int(pool)]
+        legs = held.tokens if rng.random() < 0.8 else tuple(rng.choice(tokens, 1))
+        for token in legs:
+            part = usd / len(legs) * float(rng.uniform(0.8, 1.2))
+            positions[held.pool_id, str(token)] = float(part / prices[token])
+    if rng.random() < 0.3:
+        positions["pool_gone", tokens[0]] = float(aum * 0.02)
+    wallet = {
+        token: float(usd / prices[token])
+        for token, usd in zip(tokens, weights[n_held:], strict=True)
+        if rng.random() < 0.7
+    }
+    wallet.setdefault(tokens[-1], float(aum * 0.01))
+    values: dict[str, object] = {
+        "horizon_days": float(rng.choice([1.0, 7.0, 30.0, 365.0])),
+        "min_pools": int(rng.integers(0, 4)),
+        "min_transaction_value": float(rng.choice([0.0, 50.0, 500.0])),
+        "conversion_rate": float(rng.choice([0.0, 0.0004, 0.003])),
+        "max_alloc_percentage": float(rng.uniform(0.1, 0.6)),
+        "group1_max_pct": float(rng.uniform(0.1, 0.8)),
+        "gas_per_leg": bool(rng.random() < 0.7),
+        "profit_optimization": bool(rng.random() < 0.2),
+        **overrides,
+    }
+    costs = rng.uniform(0.0, 8.0, size=3)
+    return AllocationProblem(
+        pools,
+        Book(wallet, positions),
+        prices,
+        GasCosts(*(float(c) for c in costs)),
+        AllocationParameters.from_mapping(values),
+        tvl_includes_position=bool(rng.random() < 0.7),
+    )
