@@ -1,7 +1,109 @@
-"""stableyield: puts a stablecoin treasury to work in DeFi and proves what it did."""
+"""stableyield: puts a stablecoin treasury to work in DeFi and proves what it did.
+
+The names below are loaded on first use, so that importing the package costs nothing.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from stableyield._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from stableyield.allocation import (
+        AllocationProblem,
+        Plan,
+        PoolInput,
+        Verification,
+        solve,
+        verify,
+    )
+    from stableyield.backtest import BacktestResult, BacktestSettings, GasPricing, run_backtest
+    from stableyield.config import AllocationParameters
+    from stableyield.domain.costs import GasCosts, GasTable
+    from stableyield.domain.pool import Pool, PoolState
+    from stableyield.domain.portfolio import Book
+    from stableyield.errors import StableyieldError
+    from stableyield.forecast import Forecast, Forecaster, baseline, evaluate
+    from stableyield.market.assemble import panel_of
+    from stableyield.market.files import read_market, write_market
+    from stableyield.market.layouts import import_market
+    from stableyield.market.mock import mock_instance
+    from stableyield.market.panel import MarketPanel, MarketView
+    from stableyield.market.synthetic import SyntheticSettings, simulate_market
+    from stableyield.report import compute_metrics, read_run, render_report, write_run
+    from stableyield.screening import icebox_from_prices_frame, screen
+
+_HOMES = {
+    "allocation": ("AllocationProblem", "Plan", "PoolInput", "Verification", "solve", "verify"),
+    "backtest": ("BacktestResult", "BacktestSettings", "GasPricing", "run_backtest"),
+    "config": ("AllocationParameters",),
+    "domain.costs": ("GasCosts", "GasTable"),
+    "domain.pool": ("Pool", "PoolState"),
+    "domain.portfolio": ("Book",),
+    "errors": ("StableyieldError",),
+    "forecast": ("Forecast", "Forecaster", "baseline", "evaluate"),
+    "market.assemble": ("panel_of",),
+    "market.files": ("read_market", "write_market"),
+    "market.layouts": ("import_market",),
+    "market.mock": ("mock_instance",),
+    "market.panel": ("MarketPanel", "MarketView"),
+    "market.synthetic": ("SyntheticSettings", "simulate_market"),
+    "report": ("compute_metrics", "read_run", "render_report", "write_run"),
+    "screening": ("icebox_from_prices_frame", "screen"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AllocationParameters",
+    "AllocationProblem",
+    "BacktestResult",
+    "BacktestSettings",
+    "Book",
+    "Forecast",
+    "Forecaster",
+    "GasCosts",
+    "GasPricing",
+    "GasTable",
+    "MarketPanel",
+    "MarketView",
+    "Plan",
+    "Pool",
+    "PoolInput",
+    "PoolState",
+    "StableyieldError",
+    "SyntheticSettings",
+    "Verification",
+    "__version__",
+    "baseline",
+    "compute_metrics",
+    "evaluate",
+    "icebox_from_prices_frame",
+    "import_market",
+    "mock_instance",
+    "panel_of",
+    "read_market",
+    "read_run",
+    "render_report",
+    "run_backtest",
+    "screen",
+    "simulate_market",
+    "solve",
+    "verify",
+    "write_market",
+    "write_run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

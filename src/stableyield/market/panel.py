@@ -8,6 +8,7 @@ rectangle cut off at the top left: it has no place where the future could be.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
@@ -316,6 +317,18 @@ class MarketPanel:
     def last_day(self) -> date:
         """The last day of the history."""
         return _as_date(self._days[-1])
+
+    @cached_property
+    def sha256(self) -> str:
+        """Fingerprint of the whole history: equal data, equal text."""
+        digest = hashlib.sha256()
+        digest.update(repr((self._pools, self._tokens)).encode())
+        digest.update(self._days.tobytes())
+        for series in (self._pool_series, self._token_series, self._gas):
+            for item in fields(series):
+                digest.update(item.name.encode())
+                digest.update(np.ascontiguousarray(getattr(series, item.name)).data)
+        return digest.hexdigest()
 
     def as_of(self, day: date) -> MarketView:
         """The market as it was known at the end of ``day``.

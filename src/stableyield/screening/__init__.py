@@ -1,1 +1,39 @@
-"""Which pools may be used today."""
+"""Which pools may be used today, and why not the others."""
+
+from __future__ import annotations
+
+from stableyield.screening.filters import PoolForecasts, final_filter, prefilter, screen
+from stableyield.screening.findings import Finding, QualityReport, Severity
+from stableyield.screening.groups import RiskGroups, classify, risk_groups
+from stableyield.screening.icebox import IceboxLog, IceboxTracker, icebox_history
+from stableyield.screening.icebox_frame import icebox_from_prices_frame
+from stableyield.screening.icebox_machine import IceboxEvent, IceboxGap, IceboxOverride
+from stableyield.screening.quality import assess
+from stableyield.screening.result import Consequence, Flag, Reason, Rule, Screening, Verdict
+
+__all__ = [
+    "Consequence",
+    "Finding",
+    "Flag",
+    "IceboxEvent",
+    "IceboxGap",
+    "IceboxLog",
+    "IceboxOverride",
+    "IceboxTracker",
+    "PoolForecasts",
+    "QualityReport",
+    "Reason",
+    "RiskGroups",
+    "Rule",
+    "Screening",
+    "Severity",
+    "Verdict",
+    "assess",
+    "classify",
+    "final_filter",
+    "icebox_from_prices_frame",
+    "icebox_history",
+    "prefilter",
+    "risk_groups",
+    "screen",
+]

@@ -1,0 +1,136 @@
+"""Move a book towards target amounts, paying the same gas and fees as the optimiser does.
+
+Used by the benchmark policies, which say where the money should be and leave the how to this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stableyield.allocation.desk import Leg, Sale
+from stableyield.allocation.problem import AllocationProblem
+from stableyield.allocation.settle import carry_out, deposit_legs, floor_amount, withdrawal_legs
+from stableyield.domain.pool import PoolState
+from stableyield.domain.portfolio import Settlement
+
+RESERVE_USD = 0.01  # kept back against rounding
+
+
+def rebalance(
+    problem: AllocationProblem, target_usd: Mapping[str, float], tolerance: float = 0.0
+) -> Settlement:
+    """The settlement that brings each pool to its target, as far as the money goes.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    target_usd : mapping of pool_id to USD
+        Pools that are not named are left completely; frozen pools stay as they are.
+    tolerance : float
+        Share of its target by which a position may be off without being traded.
+    """
+    withdrawals, wanted = _moves(problem, target_usd, tolerance)
+    cash = {token: problem.book.wallet.get(token, 0.0) for token in problem.tokens}
+    for leg in withdrawals:
+        cash[leg.token] += leg.amount
+    cash_usd = {token: amount * problem.prices_usd[token] for token, amount in cash.items()}
+    gas_usd = sum(leg.gas_usd for leg in withdrawals) + RESERVE_USD
+    wanted, deficit_usd = _affordable(problem, wanted, cash_usd, gas_usd)
+    deposits = [leg for i, usd in wanted.items() for leg in deposit_legs(problem, i, usd)]
+    sales = _sales(problem, wanted, cash_usd, deficit_usd)
+    return carry_out(problem, withdrawals, sales, deposits)
+
+
+def _moves(
+    problem: AllocationProblem, target_usd: Mapping[str, float], tolerance: float
+) -> tuple[list[Leg], dict[int, float]]:
+    """Withdrawals, and wanted deposits in USD by pool number."""
+    least = problem.parameters.min_transaction_value
+    withdrawals: list[Leg] = []
+    wanted: dict[int, float] = {}
+    for i, pool in enumerate(problem.pools):
+        if pool.state is PoolState.FROZEN:
+            continue
+        target = 0.0 if pool.state is PoolState.EXIT else target_usd.get(pool.pool_id, 0.0)
+        held = float(problem.position_usd[i])
+        excess = held - target
+        legs = {**problem.claim_legs_usd.get(i, {}), **problem.stranded_legs_usd.get(i, {})}
+        if held > 0.0 and target <= 0.0:
+            withdrawals += withdrawal_legs(problem, i, legs)
+        elif excess > max(tolerance * target, least * max(len(legs), 1)):
+            withdrawals += withdrawal_legs(problem, i, legs, excess / held)
+        elif pool.state is PoolState.OPEN and -excess > max(
+            tolerance * target, _smallest_deposit(problem, i)
+        ):
+            wanted[i] = -excess
+    return withdrawals, wanted
+
+
+def _smallest_deposit(problem: AllocationProblem, pool: int) -> float:
+    least = problem.parameters.min_transaction_value / min(problem.pools[pool].token_shares)
+    return max(least, problem.parameters.min_position_usd)
+
+
+def _affordable(
+    problem: AllocationProblem,
+    wanted: dict[int, float],
+    cash_usd: Mapping[str, float],
+    gas_usd: float,
+) -> tuple[dict[int, float], dict[str, float]]:
+    """Deposits scaled to the money there is after gas and fees, and what they lack by token."""
+    fee = problem.parameters.conversion_rate / (1.0 - problem.parameters.conversion_rate)
+    total_cash = sum(cash_usd.values())
+    while wanted:
+        gas = gas_usd + sum(float(problem.gas_deposit_usd[i]) for i in wanted)
+        deficit = _deficit(problem, wanted, cash_usd)
+        gas += problem.gas.conversion * len(problem.tokens) * bool(deficit)
+        total = sum(wanted.values())
+        factor = (total_cash - gas) / (total + fee * sum(deficit.values()))
+        scaled = {i: usd * min(factor, 1.0) for i, usd in wanted.items()}
+        small = [i for i, usd in scaled.items() if usd < _smallest_deposit(problem, i)]
+        if not small:
+            return scaled, _deficit(problem, scaled, cash_usd)
+        # the smallest goes first: what it frees may be enough for the others
+        del wanted[min(small, key=lambda i: (scaled[i], i))]
+    return {}, {}
+
+
+def _deficit(
+    problem: AllocationProblem, wanted: Mapping[int, float], cash_usd: Mapping[str, float]
+) -> dict[str, float]:
+    need = dict.fromkeys(problem.tokens, 0.0)
+    for i, usd in wanted.items():
+        for token, share in zip(
+            problem.pools[i].tokens, problem.pools[i].token_shares, strict=True
+        ):
+            need[token] += usd * share
+    return {t: need[t] - cash_usd[t] for t in problem.tokens if need[t] > cash_usd[t] + 1e-9}
+
+
+def _sales(
+    problem: AllocationProblem,
+    wanted: Mapping[int, float],
+    cash_usd: Mapping[str, float],
+    deficit_usd: Mapping[str, float],
+) -> list[Sale]:
+    """Sell what is spare, the largest first, for what is lacking."""
+    need = dict.fromkeys(problem.tokens, 0.0)
+    for i, usd in wanted.items():
+        for token, share in zip(
+            problem.pools[i].tokens, problem.pools[i].token_shares, strict=True
+        ):
+            need[token] += usd * share
+    spare = {t: cash_usd[t] - need[t] for t in problem.tokens if cash_usd[t] > need[t]}
+    sales = []
+    for bought, lacking in sorted(deficit_usd.items()):
+        missing = lacking / (1.0 - problem.parameters.conversion_rate) + 1e-5
+        while missing > 0.0 and spare:
+            sold = max(sorted(spare), key=lambda t: spare[t])
+            usd = min(missing, spare[sold])
+            amount = floor_amount(usd / problem.prices_usd[sold])
+            sales.append(Sale(sold, bought, amount, problem.gas.conversion))
+            spare[sold] -= usd
+            missing -= usd
+            if spare[sold] <= RESERVE_USD:
+                del spare[sold]
+    return sales

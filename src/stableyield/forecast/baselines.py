@@ -1,0 +1,231 @@
+"""Baselines: a point rule, and quantiles from that rule's own past errors.
+
+They are what any model has to beat, what the daily run falls back to, and good enough to run a
+treasury on. APY is forecast in percent; TVL by the same rule on ``log(1 + TVL)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from types import MappingProxyType
+
+import numpy as np
+
+from stableyield.domain.rates import Floats
+from stableyield.errors import ParameterError
+from stableyield.forecast import rules
+from stableyield.forecast.base import Forecast, checked_horizon, is_cold_start
+from stableyield.forecast.intervals import (
+    SCALE_DAYS,
+    PastForecasts,
+    error_quantiles,
+    movement_scale,
+)
+from stableyield.forecast.stability import instability_groups, next_instability_groups
+from stableyield.forecast.windows import carried_forward, horizon_mean, last_known, seen_twice
+from stableyield.market.panel import MarketView
+
+LEVELS = np.array([0.1, 0.5, 0.9])
+OWN_ERRORS_HALF = 50.0
+"""Independent (not overlapping) errors at which a pool's own quantiles weigh one half."""
+CREDIBLE_RATE_PCT = 1e9
+MAX_TVL_RATIO = 5.0
+MAX_APY_RATIO = 2.0
+
+
+OPTION_BOUNDS_OF_ALL = {"window_days": (60, 3650), "max_age_days": (0, 30)}
+OPTION_BOUNDS = {**OPTION_BOUNDS_OF_ALL, "days": (1, 365), "half_life_days": (0.01, 365)}
+
+
+def _checked(name: str, value: float) -> float:
+    """The value of an option; a number of days is whole, a half-life need not be.
+
+    Raises
+    ------
+    ParameterError
+        When it is out of bounds or not whole.
+    """
+    low, high = OPTION_BOUNDS[name]
+    if not low <= value <= high or (name != "half_life_days" and value != int(value)):
+        raise ParameterError(f"{name} is {value}", remedy=f"give days from {low} to {high}")
+    return value if name == "half_life_days" else int(value)
+
+
+@dataclass(frozen=True)
+class Window:
+    """What of the past a baseline looks at.
+
+    Parameters
+    ----------
+    window_days : int
+        Days of history; at least twice the horizon and 60 days are used.
+    max_age_days : int
+        A pool whose last row is older than this has no forecast.
+
+    Raises
+    ------
+    ParameterError
+        When a value is out of bounds.
+    """
+
+    window_days: int = 180
+    max_age_days: int = 3
+
+    def __post_init__(self) -> None:
+        for name in OPTION_BOUNDS_OF_ALL:
+            _checked(name, getattr(self, name))
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A forecaster made of one point rule; get one from `baseline`.
+
+    Parameters
+    ----------
+    name : str
+    rule : PointRule
+    window : Window
+    options : tuple of (str, float)
+        What the rule was made with: part of the model version.
+    """
+
+    name: str
+    rule: rules.PointRule
+    window: Window = field(default_factory=Window)
+    options: tuple[tuple[str, float], ...] = ()
+
+    @cached_property
+    def model_version(self) -> str:
+        """Name and every option, for example ``ewma(half_life_days=2, ...)``."""
+        options = (*self.options, *sorted(vars(self.window).items()))
+        return f"{self.name}({', '.join(f'{key}={value:g}' for key, value in options)})"
+
+    def forecast(self, view: MarketView, horizon_days: int) -> Forecast:
+        """Mean APY and TVL of the days t+1 .. t+H of every pool of ``view``.
+
+        NaN where a pool has no row in the last ``max_age_days``, or fewer than two in the window.
+        Quantiles are NaN until 30 past errors of all pools together are known. They contain the
+        point forecast, stay above 0 (above the window's lowest value if that is negative) and
+        below twice the window's highest value. TVL is at most 5x its last value.
+
+        Raises
+        ------
+        ParameterError
+            When ``horizon_days`` is not a whole number from 1 to 365.
+        """
+        horizon_days = checked_horizon(horizon_days)
+        n_rows = self._n_rows(horizon_days)
+        history_pct = view.pool_series.apy_pct[-n_rows:]
+        believed = (history_pct >= -100.0) & (history_pct <= CREDIBLE_RATE_PCT)
+        apy = np.where(believed, history_pct, np.nan)
+        history_usd = view.pool_series.tvl_usd[-n_rows:]
+        is_amount = (history_usd >= 0.0) & np.isfinite(history_usd)
+        tvl = np.log1p(np.where(is_amount, history_usd, np.nan))
+        point, quantiles = self._predict(apy, np.abs(apy), horizon_days)
+        quantiles = _bounded(point, quantiles, apy)
+        log_tvl, log_quantiles = self._predict(tvl, np.ones_like(tvl), horizon_days)
+        log_tvl = np.minimum(log_tvl, np.log1p(MAX_TVL_RATIO * np.expm1(last_known(tvl))))
+        log_q10 = np.clip(log_quantiles[0], 0.0, log_tvl)
+        return Forecast(
+            exec_day=view.day,
+            horizon_days=horizon_days,
+            method=self.name,
+            pool_ids=view.pool_ids,
+            apy_pct=point,
+            apy_q10_pct=quantiles[0],
+            apy_q50_pct=quantiles[1],
+            apy_q90_pct=quantiles[2],
+            tvl_usd=np.expm1(log_tvl),
+            tvl_q10_usd=np.expm1(log_q10),
+            cold_start=is_cold_start(view.pool_series.apy_pct),
+            instability_group=instability_groups(apy),
+            next_instability_group=next_instability_groups(apy, point),
+            model_version=self.model_version,
+        )
+
+    def _n_rows(self, horizon_days: int) -> int:
+        """Days of history that are looked at: a long horizon needs more to have any error."""
+        return max(self.window.window_days, 2 * horizon_days + 2 * SCALE_DAYS)
+
+    def _predict(self, series: Floats, unit: Floats, horizon_days: int) -> tuple[Floats, Floats]:
+        """Today's point forecast (n_pools,) and quantiles (3, n_pools) of a series.
+
+        The rule sees differences from each pool's last value: a constant pool is then exactly 0,
+        and large levels lose no digits.
+        """
+        base = last_known(series)
+        moves = series - base
+        last = carried_forward(moves, self.window.max_age_days)
+        usable = np.isfinite(last) & seen_twice(moves)
+        points = np.where(usable, self.rule(rules.History(moves, last, horizon_days)), np.nan)
+        unit = carried_forward(unit, self.window.max_age_days)
+        # the first rows of a cut history lack the days that their own statistics need
+        n_scored = self._n_rows(horizon_days) - SCALE_DAYS
+        past = PastForecasts(
+            points[-n_scored:],
+            horizon_mean(moves, horizon_days)[-n_scored:],
+            movement_scale(moves, unit)[-n_scored:],
+        )
+        scored = np.isfinite(past.points) & np.isfinite(past.targets)
+        independent = scored.sum(axis=0) / horizon_days
+        weight = independent / (independent + OWN_ERRORS_HALF)
+        weight = np.where(is_cold_start(series), 0.0, weight)
+        point = base + points[-1]
+        return point, point + error_quantiles(past, LEVELS, weight)
+
+
+def _bounded(point: Floats, quantiles: Floats, history: Floats) -> Floats:
+    """Quantiles that contain the point forecast and stay within what the pool can plausibly do."""
+    known = np.isfinite(history)
+    lowest = np.min(history, axis=0, initial=0.0, where=known)
+    highest = MAX_APY_RATIO * np.max(history, axis=0, initial=0.0, where=known)
+    low, middle, high = np.sort(np.clip(quantiles, lowest, np.maximum(highest, point)), axis=0)
+    return np.stack([np.minimum(low, point), middle, np.maximum(high, point)])
+
+
+BASELINES: Mapping[str, tuple[Callable[..., Floats], Mapping[str, float]]] = MappingProxyType(
+    {
+        "last": (rules.last_value, {}),
+        "mean7": (partial(rules.mean_of_days, days=7), {}),
+        "mean30": (partial(rules.mean_of_days, days=30), {}),
+        "ewma": (rules.weighted_mean, {"half_life_days": 2.0}),
+        "median": (rules.median_of_days, {"days": 7}),
+        "reversion": (rules.reversion, {"days": 7}),
+    }
+)
+"""Rule of each baseline, and its own options with their defaults."""
+
+
+def baseline(name: str, **options: float) -> Baseline:
+    """The baseline of that name.
+
+    Parameters
+    ----------
+    name : str
+        ``last``, ``mean7``, ``mean30``, ``ewma``, ``median`` or ``reversion``.
+    **options : float
+        ``window_days`` and ``max_age_days`` (all); ``days`` (median, reversion);
+        ``half_life_days`` (ewma).
+
+    Raises
+    ------
+    ParameterError
+        For an unknown name or option, or a value out of bounds.
+    """
+    if name not in BASELINES:
+        raise ParameterError(
+            f"unknown baseline {name!r}", remedy=f"choose one of {', '.join(BASELINES)}"
+        )
+    rule, defaults = BASELINES[name]
+    allowed = (*defaults, *OPTION_BOUNDS_OF_ALL)
+    if unknown := sorted(set(options) - set(allowed)):
+        raise ParameterError(
+            f"baseline {name!r} has no option {unknown[0]!r}",
+            remedy=f"its options are {', '.join(allowed)}",
+        )
+    values = {key: _checked(key, value) for key, value in {**defaults, **options}.items()}
+    own = {key: values[key] for key in defaults}
+    window = Window(**{key: int(values[key]) for key in values if key not in defaults})
+    return Baseline(name, partial(rule, **own), window, tuple(sorted(own.items())))

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pytest
+
+from stableyield.domain.pool import Pool
+from stableyield.errors import ParameterError
+from stableyield.forecast import ForeignForecaster
+from stableyield.market.panel import MarketPanel
+
+NAN = np.nan
+
+
+def panel_with_forecasts() -> MarketPanel:
+    pools = [Pool(name, "USDC", "Ethereum", "test", ("USDC",)) for name in ("a", "b", "c")]
+    return MarketPanel.build(
+        np.datetime64("2025-12-18") + np.arange(2),
+        pools,
+        {
+            "apy_pct": np.full((2, 3), 5.0),
+            "forecast_apy_pct": np.array([[7.0, 4.0, np.inf], [8.0, NAN, 3.0]]),
+            "forecast_apy_q10_pct": np.array([[6.0, NAN, NAN], [7.0, NAN, NAN]]),
+            "forecast_tvl_usd": np.array([[1e6, -5.0, NAN], [2e6, NAN, 3e6]]),
+        },
+        [],
+        {},
+    )
+
+
+def test_the_forecast_of_the_exec_day_is_served_as_it_came() -> None:
+    forecast = ForeignForecaster().forecast(panel_with_forecasts().as_of(date(2025, 12, 19)), 1)
+    assert forecast.method == "foreign"
+    np.testing.assert_array_equal(forecast.apy_pct, [8.0, NAN, 3.0])
+    np.testing.assert_array_equal(forecast.apy_q10_pct, [7.0, NAN, NAN])
+    np.testing.assert_array_equal(forecast.tvl_usd, [2e6, NAN, 3e6])
+    assert forecast.q10_unknown.tolist() == [False, False, True]
+    assert forecast.flags == ()
+
+
+def test_yesterdays_forecast_is_not_carried_over() -> None:
+    forecast = ForeignForecaster().forecast(panel_with_forecasts().as_of(date(2025, 12, 19)), 1)
+    assert not forecast.is_known[1]
+
+
+def test_a_negative_tvl_is_unknown_and_flagged() -> None:
+    forecast = ForeignForecaster().forecast(panel_with_forecasts().as_of(date(2025, 12, 18)), 1)
+    np.testing.assert_array_equal(forecast.tvl_usd, [1e6, NAN, NAN])
+    assert len(forecast.flags) == 1
+    assert "pool b" in forecast.flags[0]
+    assert "-5" in forecast.flags[0]
+
+
+def test_an_infinite_rate_is_unknown() -> None:
+    forecast = ForeignForecaster().forecast(panel_with_forecasts().as_of(date(2025, 12, 18)), 1)
+    assert forecast.is_known.tolist() == [True, True, False]
+
+
+def test_a_market_without_forecasts_has_none() -> None:
+    pools = [Pool("a", "USDC", "Ethereum", "test", ("USDC",))]
+    days = np.datetime64("2025-12-18") + np.arange(2)
+    panel = MarketPanel.build(days, pools, {"apy_pct": np.full((2, 1), 5.0)}, [], {})
+    assert not ForeignForecaster().forecast(panel.as_of(panel.last_day), 7).is_known.any()
+
+
+def test_the_horizon_is_checked() -> None:
+    with pytest.raises(ParameterError, match="horizon_days"):
+        ForeignForecaster().forecast(panel_with_forecasts().as_of(date(2025, 12, 18)), 0)

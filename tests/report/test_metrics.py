@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stableyield.errors import ContractError
+from stableyield.report import MetricOptions, compute_metrics
+from stableyield.report.books import read_flags
+from stableyield.report.definitions import DEFINITIONS
+
+
+def with_column(result, **columns):
+    return replace(result, daily_log=result.daily_log.assign(**columns))
+
+
+def benchmark_like(result, policy, growth):
+    """A benchmark row set that grows by the given factor each day."""
+    days = result.daily_log["exec_date"]
+    curve = 1e6 * growth ** np.arange(len(days) + 1)
+    return pd.DataFrame(
+        {
+            "policy": policy,
+            "exec_date": days,
+            "aum_start": curve[:-1],
+            "aum_end": curve[1:],
+            "gas_usd": 0.0,
+            "conversion_usd": 0.0,
+            "turnover_usd": 0.0,
+        }
+    )
+
+
+def plus_benchmark(result, policy, growth):
+    rows = [result.benchmarks, benchmark_like(result, policy, growth)]
+    return replace(result, benchmarks=pd.concat(rows, ignore_index=True))
+
+
+def test_metrics_are_strict_json_and_the_same_twice(result):
+    first = json.dumps(compute_metrics(result), allow_nan=False)
+    assert first == json.dumps(compute_metrics(result), allow_nan=False)
+
+
+def test_days_may_be_text_dates_or_timestamps(result):
+    def dated(frame):
+        return frame.assign(exec_date=pd.to_datetime(frame["exec_date"]).astype("datetime64[us]"))
+
+    stamped = replace(
+        result,
+        daily_log=dated(result.daily_log),
+        positions=dated(result.positions),
+        benchmarks=dated(result.benchmarks),
+    )
+    assert compute_metrics(stamped) == compute_metrics(result)
+
+
+def test_every_defined_metric_exists_for_the_strategy_and_each_benchmark(result):
+    metrics = compute_metrics(result)
+    for policy in (metrics["strategy"], *metrics["benchmarks"].values()):
+        assert {item.key for item in DEFINITIONS} <= set(policy)
+
+
+def test_a_metric_without_a_value_has_a_reason(result):
+    metrics = compute_metrics(result)
+    assert metrics["benchmarks"]["idle"]["sharpe"] is None
+    assert metrics["undefined"]["benchmarks.idle.sharpe"].startswith("no volatility")
+
+
+def test_net_apy_is_the_growth_of_the_book_over_365_days(result):
+    metrics, log = compute_metrics(result), result.daily_log
+    factor = log["aum_end"].iloc[-1] / log["aum_start"].iloc[0]
+    assert metrics["strategy"]["net_apy_pct"] == pytest.approx(100 * (factor ** (365 / 90) - 1))
+    assert metrics["strategy"]["gross_apy_pct"] > metrics["strategy"]["net_apy_pct"]
+
+
+def test_the_parts_of_the_profit_add_up_to_the_change_of_the_book(result):
+    metrics = compute_metrics(result)
+    assert metrics["pnl"]["net_usd"] == pytest.approx(metrics["strategy"]["profit_usd"], abs=0.01)
+    assert metrics["costs"]["total_usd"] == pytest.approx(result.daily_log["total_fees_usd"].sum())
+
+
+def test_the_excess_over_a_benchmark_is_in_points_and_in_dollars(result):
+    metrics = compute_metrics(result)
+    own, equal = metrics["strategy"], metrics["benchmarks"]["equal_weight"]
+    excess = metrics["excess"]["equal_weight"]
+    assert excess["net_apy_points"] == pytest.approx(own["net_apy_pct"] - equal["net_apy_pct"])
+    assert excess["profit_usd"] == pytest.approx(own["aum_end_usd"] - equal["aum_end_usd"])
+
+
+def test_months_follow_the_day_on_which_the_money_was_earned(result):
+    months = compute_metrics(result)["monthly"]
+    assert [(row["month"], row["n_days"]) for row in months] == [
+        ("2025-03", 28),
+        ("2025-04", 30),
+        ("2025-05", 31),
+        ("2025-06", 1),
+    ]
+    assert math.fsum(row["profit_usd"] for row in months) == pytest.approx(
+        compute_metrics(result)["strategy"]["profit_usd"], abs=0.01
+    )
+
+
+def test_a_month_of_a_few_days_is_not_scaled_to_a_year(result):
+    june = compute_metrics(result)["monthly"][-1]
+    assert june["net_apy_pct"] == dict.fromkeys(june["net_apy_pct"])
+    assert june["return_pct"] != 0.0
+
+
+def test_exposure_counts_the_wallet_as_not_invested(result):
+    exposure = compute_metrics(result)["exposure"]
+    assert exposure["invested_pct"] == pytest.approx(98.0, abs=0.2)
+    assert 1.0 / 6.0 < exposure["hhi"] < 0.25
+    assert exposure["effective_pools"] == pytest.approx(1.0 / exposure["hhi"])
+
+
+def test_forecasts_are_judged_on_days_on_which_both_sides_are_known(result):
+    forecast = result.daily_log["daily_forecast_pnl"].to_numpy(copy=True)
+    forecast[:10] = np.nan
+    judged = compute_metrics(with_column(result, daily_forecast_pnl=forecast))["forecast"]
+    assert judged["n_days"] == 80
+    assert judged["forecast_usd"] == pytest.approx(forecast[10:].sum())
+    log = result.daily_log[10:]
+    came = (log["daily_actual_pnl"] - log["price_usd"]).sum()
+    assert judged["actual_usd"] == pytest.approx(log["daily_actual_pnl"].sum())
+    assert judged["actual_before_prices_usd"] == pytest.approx(came)
+    assert judged["realised_pct"] == pytest.approx(100.0 * came / judged["forecast_usd"])
+    assert judged["error_usd"] < 0.0
+
+
+def test_a_run_without_any_forecast_says_so(result):
+    metrics = compute_metrics(with_column(result, daily_forecast_pnl=np.nan))
+    assert metrics["forecast"]["forecast_usd"] is None
+    assert "no day" in metrics["undefined"]["forecast.forecast_usd"]
+
+
+def test_captured_is_the_share_of_the_clairvoyants_lead(result):
+    metrics = compute_metrics(plus_benchmark(result, "clairvoyant", 1.0 + 2.2e-4))
+    lead = metrics["benchmarks"]["clairvoyant"]["aum_end_usd"]
+    equal = metrics["benchmarks"]["equal_weight"]["aum_end_usd"]
+    own = metrics["strategy"]["aum_end_usd"]
+    assert metrics["captured_pct"] == pytest.approx(100.0 * (own - equal) / (lead - equal))
+
+
+def test_captured_is_undefined_when_foresight_did_not_help(result):
+    metrics = compute_metrics(plus_benchmark(result, "clairvoyant", 1.0))
+    assert metrics["captured_pct"] is None
+    assert "not ahead" in metrics["undefined"]["captured_pct"]
+
+
+def test_without_benchmarks_only_the_comparisons_are_missing(result):
+    metrics = compute_metrics(replace(result, benchmarks=result.benchmarks.iloc[:0]))
+    assert metrics["benchmarks"] == {}
+    assert metrics["break_even_cost_multiple"] is None
+    assert metrics["strategy"]["net_apy_pct"] is not None
+
+
+def test_the_drawdown_is_dated_from_its_high_to_its_recovery(result):
+    log = result.daily_log.copy()
+    n, start = len(log), 1e6
+    growth = np.full(n, 1.0 + 1e-4)
+    growth[9], growth[10] = 0.99, 1.005
+    curve = start * np.concatenate(([1.0], np.cumprod(growth)))
+    log = log.assign(aum_start=curve[:-1], aum_end=curve[1:], gas_usd=0.0, conversion_usd=0.0)
+    metrics = compute_metrics(replace(result, daily_log=log))
+    assert metrics["strategy"]["max_drawdown_pct"] == pytest.approx(-1.0)
+    assert metrics["drawdown"]["peak"] == "2025-03-12"
+    assert metrics["drawdown"]["trough"] == "2025-03-13"
+    assert metrics["drawdown"]["recovered"] > "2025-04-01"
+
+
+def test_a_short_run_a_huge_sharpe_and_no_drawdown_are_warned_of(make_result):
+    short = make_result(20, price_noise=0.0)
+    log = short.daily_log
+    curve = 1e6 * (1.0 + 1e-4 + 1e-6 * np.cos(np.arange(20))).cumprod()
+    start = np.concatenate(([1e6], curve[:-1]))
+    warnings = " ".join(
+        compute_metrics(replace(short, daily_log=log.assign(aum_start=start, aum_end=curve)))[
+            "warnings"
+        ]
+    )
+    assert "Only 20 days" in warnings
+    assert "Sharpe" in warnings
+    assert "drawdown is exactly 0" in warnings
+
+
+def test_a_long_run_with_losses_is_not_warned_of_its_drawdown(result):
+    warnings = " ".join(compute_metrics(result)["warnings"])
+    assert "Only" not in warnings
+    assert "drawdown" not in warnings
+    assert "1 of 90 days did not follow a fresh plan" in warnings
+
+
+def test_days_that_do_not_carry_over_are_warned_of(result):
+    growth = (result.daily_log["aum_end"] / result.daily_log["aum_start"]).to_numpy()
+    independent = with_column(result, aum_start=1e6, aum_end=1e6 * growth)
+    metrics = compute_metrics(independent)
+    assert not metrics["carries_over"]
+    assert any("do not carry over" in warning for warning in metrics["warnings"])
+    assert metrics["strategy"]["net_apy_pct"] == pytest.approx(
+        compute_metrics(result)["strategy"]["net_apy_pct"]
+    )
+
+
+def test_price_moves_larger_than_the_yield_are_warned_of(result):
+    metrics = compute_metrics(with_column(result, price_usd=-400.0))
+    assert any("prices moved the result" in warning for warning in metrics["warnings"])
+
+
+def test_the_stated_rate_and_the_bootstrap_are_recorded(result):
+    options = MetricOptions(risk_free_apy=0.04, block_days=7, draws=200, seed=9)
+    metrics = compute_metrics(result, options)
+    assert metrics["options"] == {"risk_free_apy": 0.04, "block_days": 7, "draws": 200, "seed": 9}
+    assert metrics["strategy"]["sharpe"] < compute_metrics(result)["strategy"]["sharpe"]
+
+
+def test_a_missing_day_is_refused_by_its_date(result):
+    holed = replace(result, daily_log=result.daily_log.drop(index=4))
+    with pytest.raises(ContractError, match="the day after 2025-03-06 is missing"):
+        compute_metrics(holed)
+
+
+def test_a_benchmark_over_other_days_is_refused_by_its_name(result):
+    with pytest.raises(ContractError, match="policy best_single"):
+        compute_metrics(replace(result, benchmarks=result.benchmarks.iloc[1:]))
+
+
+def test_a_day_without_a_position_row_is_refused(result):
+    later = result.positions[result.positions["exec_date"] > "2025-03-03"]
+    with pytest.raises(ContractError, match="no position on 2025-03-03"):
+        compute_metrics(replace(result, positions=later))
+
+
+def test_a_missing_column_is_refused_by_table_and_name(result):
+    with pytest.raises(ContractError, match="daily_log: column gas_usd is missing"):
+        compute_metrics(replace(result, daily_log=result.daily_log.drop(columns="gas_usd")))
+
+
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        ('["a", "b"]', ["a", "b"]),
+        ("[]", []),
+        ("", []),
+        (None, []),
+        ("not json", ["not json"]),
+        ('{"a": 1}', ["{'a': 1}"]),
+    ],
+)
+def test_flags_are_read_from_their_text(text, flags):
+    assert read_flags(text) == flags
