@@ -181,7 +181,9 @@ def test_par_fills_plain_dollars_without_any_price_and_says_so(tmp_path):
     assert "No price is known for: sDAI" in text
 
 
-@pytest.mark.parametrize("token", ["sDAI", "sUSDe", "sUSDS", "stUSD", "xUSD", "USDM", "UST", "EURC"])
+@pytest.mark.parametrize(
+    "token", ["sDAI", "sUSDe", "sUSDS", "stUSD", "xUSD", "USDM", "UST", "EURC"]
+)
 def test_par_never_covers_yield_bearing_broken_or_foreign_tokens(tmp_path, token):
     pools = market().pools.assign(tokens=[(token,), (token,)]).drop(columns="token_shares")
     write_market(market(pools=pools, prices_daily=None), tmp_path / "m")

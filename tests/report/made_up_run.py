@@ -185,7 +185,7 @@ def _strategy(
 
 def _flags(t: int) -> str:
     notes = {
-        17: ["missing_actual: pool-07 earned 0"],
+        17: ["no realised return: pool-07"],
         40: ["no feasible plan: min_pools needs 5, 4 available", "book held"],
     }
     return json.dumps(notes.get(t, []))

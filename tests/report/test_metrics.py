@@ -210,6 +210,14 @@ def test_price_moves_larger_than_the_yield_are_warned_of(result):
     assert any("prices moved the result" in warning for warning in metrics["warnings"])
 
 
+def test_idle_money_is_warned_of(result):
+    bare = result.positions["pool_id"] == "warm_wallet"
+    usd = result.positions["amount_usd"].where(~bare, 1e6)
+    metrics = compute_metrics(replace(result, positions=result.positions.assign(amount_usd=usd)))
+    assert any("of AUM lay idle" in warning for warning in metrics["warnings"])
+    assert not any("idle" in warning for warning in compute_metrics(result)["warnings"])
+
+
 def test_the_stated_rate_and_the_bootstrap_are_recorded(result):
     options = MetricOptions(risk_free_apy=0.04, block_days=7, draws=200, seed=9)
     metrics = compute_metrics(result, options)

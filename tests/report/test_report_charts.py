@@ -93,8 +93,12 @@ def test_pools_are_named_by_symbol_protocol_and_chain(result):
 def test_pools_of_the_same_name_keep_apart_by_their_id(result):
     same = result.positions.assign(symbol="USDC", protocol="aave-v3", chain="Ethereum")
     labels = pool_labels(same)
-    assert labels["pool-03"] == "USDC · aave-v3 · Ethereum · pool-03"
+    assert labels["pool-03"] == "USDC · aave-v3 · Ethereum · #pool-03"
     assert len(set(labels.values())) == len(labels)
+    longer = same.assign(pool_id="0123456789-" + same["pool_id"])
+    whole = pool_labels(longer)
+    assert whole["0123456789-pool-03"] == "USDC · aave-v3 · Ethereum · #0123456789-pool-03"
+    assert len(set(whole.values())) == len(whole)
 
 
 def test_a_pool_without_a_name_is_called_by_its_id(result):

@@ -92,7 +92,7 @@ def test_transactions_are_listed_in_the_order_of_the_plan(page, result):
 
 def test_days_with_flags_and_held_days_are_listed(page):
     days = page[page.index('id="days"') :]
-    assert "missing_actual: pool-07 earned 0" in days
+    assert "no realised return: USDT · fluid-lending · Arbitrum" in days
     assert "held" in days
     assert "12 Apr 2025" in days
 

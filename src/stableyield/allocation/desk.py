@@ -20,13 +20,12 @@ from stableyield.domain.portfolio import (
     GasPayment,
     Transaction,
     TransactionType,
+    rounding_amount,
 )
 from stableyield.errors import IntegrityError
 
 Floats = NDArray[np.float64]
 
-BASE_UNITS = 1e6  # six decimals: the base unit of USDC and USDT
-FULL_SHARE = 1.0 - 1e-9
 DUST_USD = 1e-7
 
 
@@ -200,7 +199,7 @@ class Desk:
 
     def _convert_next(self, n: int) -> None:
         sale = self.sales.pop(n)
-        if self.wallet[sale.sold] < sale.amount - 1e-9:
+        if self.wallet[sale.sold] < sale.amount - self._rounding(sale.sold):
             raise NotPayableError(f"{sale.amount} {sale.sold} are not there yet")
         self.convert(sale)
 
@@ -226,4 +225,7 @@ class Desk:
     def _add(self, token: str, amount: float) -> None:
         balance = self.wallet.get(token, 0.0) + amount
         # what floats leave of an emptied balance is not money
-        self.wallet[token] = 0.0 if abs(balance) < 1e-9 else balance
+        self.wallet[token] = 0.0 if abs(balance) < self._rounding(token) else balance
+
+    def _rounding(self, token: str) -> float:
+        return rounding_amount(token, self.problem.prices_usd, self.problem.aum_usd)

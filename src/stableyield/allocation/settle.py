@@ -1,7 +1,7 @@
 """From a solution in model units to transactions in token units that balance.
 
-Partial amounts are cut to six decimals, full exits take what is there to the last unit; what
-rounding makes short comes out of the largest deposit.
+Partial amounts are cut to base units (six decimals; eight for a token above 100 USD), full exits
+take what is there to the last unit; what rounding makes short comes out of the largest deposit.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stableyield.allocation.desk import BASE_UNITS, DUST_USD, Desk, Leg, Sale
+from stableyield.allocation.desk import DUST_USD, Desk, Leg, Sale
 from stableyield.allocation.milp import AllocationModel
 from stableyield.allocation.problem import AllocationProblem
 from stableyield.allocation.terms import Moves
 from stableyield.domain.pool import PoolState
-from stableyield.domain.portfolio import CENT_USD, Book, Settlement
+from stableyield.domain.portfolio import CENT_USD, FLOAT_ROUNDING, Book, Settlement
 from stableyield.errors import IntegrityError
 
 Floats = NDArray[np.float64]
 
 FULL_SHARE = 1.0 - 1e-9
+SOLVER_ROUNDING = 1e-9  # of AUM: what the flows of a solution may be short of
 
 
 def settle(problem: AllocationProblem, model: AllocationModel, x: Floats) -> Settlement:
@@ -98,7 +99,8 @@ def withdrawal_legs(
     gas_usd = problem.gas_of(pool).withdrawal
     for token in sorted(held_usd):
         held = problem.book.positions[pool_id, token]
-        amount = held if share >= FULL_SHARE else min(floor_amount(share * held), held)
+        cut = min(floor_amount(share * held, problem.prices_usd[token]), held)
+        amount = held if share >= FULL_SHARE else cut
         yield Leg(pool, token, amount, gas_usd)
         gas_usd = gas_usd if problem.parameters.gas_per_leg else 0.0
 
@@ -108,14 +110,21 @@ def deposit_legs(problem: AllocationProblem, pool: int, amount_usd: float) -> It
     gas_usd = problem.gas_of(pool).allocation
     tokens = problem.pools[pool]
     for token, share in zip(tokens.tokens, tokens.token_shares, strict=True):
-        amount = floor_amount(amount_usd * share / problem.prices_usd[token])
+        price = problem.prices_usd[token]
+        amount = floor_amount(amount_usd * share / price, price)
         yield Leg(pool, token, amount, gas_usd)
         gas_usd = gas_usd if problem.parameters.gas_per_leg else 0.0
 
 
-def floor_amount(amount: float) -> float:
-    """``amount`` cut to six decimals; a thousandth of a base unit is rounding noise."""
-    return math.floor(amount * BASE_UNITS + 1e-3) / BASE_UNITS
+def floor_amount(amount: float, price_usd: float = 1.0) -> float:
+    """``amount`` cut to base units; a thousandth of a base unit is rounding noise."""
+    units = _base_units(price_usd)
+    return math.floor(amount * units + 1e-3) / units
+
+
+def _base_units(price_usd: float) -> float:
+    """Base units of a token: USDC and USDT have 10^6, WBTC has 10^8, ETH more."""
+    return 1e6 if price_usd < 100.0 else 1e8
 
 
 # --- flows of the solution in token units ---
@@ -150,7 +159,8 @@ def _sales(problem: AllocationProblem, model: AllocationModel, x: Floats) -> lis
     for arc, amount_usd in _moved(model.arcs.moves, model, x):
         sold = problem.tokens[model.arcs.sold[arc]]
         bought = problem.tokens[model.arcs.bought[arc]]
-        amount = floor_amount(amount_usd / problem.prices_usd[sold])
+        price = problem.prices_usd[sold]
+        amount = floor_amount(amount_usd / price, price)
         sales.append(Sale(sold, bought, amount, problem.gas.conversion))
     return sales
 
@@ -198,10 +208,12 @@ def _affordable(
     spare_usd = math.fsum(
         problem.prices_usd[t] * max(amount, 0.0) for t, amount in desk.surplus.items()
     )
-    short_usd = gas_usd - spare_usd
-    if short_usd > 0.0 and deposits:
+    # dust of a token cannot pay, nor what floats lose on the way
+    lost_usd = 2.0 * (DUST_USD * len(problem.tokens) + FLOAT_ROUNDING * problem.aum_usd)
+    short_usd = gas_usd + lost_usd - spare_usd
+    if gas_usd > 0.0 and short_usd > 0.0 and deposits:
         token = max(deposits, key=lambda leg: problem.prices_usd[leg.token] * leg.amount).token
-        short = (short_usd + DUST_USD) / problem.prices_usd[token]
+        short = short_usd / problem.prices_usd[token]
         _cut(problem, desk, deposits, token, short)
     return deposits
 
@@ -210,10 +222,12 @@ def _cut(
     problem: AllocationProblem, desk: Desk, deposits: list[Leg], token: str, short: float
 ) -> None:
     """Lower the largest deposit in ``token``, else its largest sale, by ``short``, rounded up."""
-    short = math.ceil(short * BASE_UNITS) / BASE_UNITS
+    price, units = problem.prices_usd[token], _base_units(problem.prices_usd[token])
+    short = math.ceil(short * units) / units
     legs = [n for n, leg in enumerate(deposits) if leg.token == token]
     sales = [n for n, sale in enumerate(desk.sales) if sale.sold == token]
-    if not (legs or sales) or short * problem.prices_usd[token] > CENT_USD:
+    most_usd = max(CENT_USD, SOLVER_ROUNDING * problem.aum_usd)
+    if not (legs or sales) or short * price > most_usd:
         raise IntegrityError(
             f"the solution is short of {short} {token}",
             remedy="report this as a bug, with the problem file",

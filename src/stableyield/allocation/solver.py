@@ -15,6 +15,10 @@ from stableyield.errors import SolverError
 
 Floats = NDArray[np.float64]
 
+# Sharp first: a row may be off by this many units of money, of which AUM is 1,000. The last is the
+# solver's own tolerance while it chose the pattern.
+PATTERN_TOLERANCES = (1e-9, 1e-7, 1e-6)
+
 
 @dataclass(frozen=True, eq=False)
 class SolverResult:
@@ -89,9 +93,14 @@ def solve_with_pattern(model: SparseModel, x: Floats) -> SolverResult:
         upper=np.where(model.integer, pattern, model.upper),
         integer=np.zeros_like(model.integer),
     )
-    highs = _loaded(fixed, {})
-    status, seconds = _run(highs)
-    if status != "optimal":
+    status, seconds = "", 0.0
+    for tolerance in PATTERN_TOLERANCES:
+        highs = _loaded(fixed, {"primal_feasibility_tolerance": tolerance})
+        status, took = _run(highs)
+        seconds += took
+        if status == "optimal":
+            break
+    else:
         raise SolverError(f"the rounded solution is {status}", remedy="report this as a bug")
     solution = highs.getSolution()
     objective = -highs.getInfo().objective_function_value

@@ -11,6 +11,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+SMALLEST_ENTRY = 1e-9  # HiGHS drops entries up to this size and calls the model into question
+
 
 @dataclass(frozen=True, eq=False)
 class SparseModel:
@@ -104,7 +106,7 @@ class ModelBuilder:
         self._late_costs.append((c.ravel(), v.ravel()))
 
     def build(self) -> SparseModel:
-        """The model; entries that cancel or are zero are left out."""
+        """The model; entries that cancel or are too small for the solver are left out."""
         n_rows = len(self._row_names)
         rows, columns, values = (
             np.concatenate(part) if part else np.zeros(0, dtype)
@@ -115,9 +117,9 @@ class ModelBuilder:
             )
         )
         key, where = np.unique(columns * max(n_rows, 1) + rows, return_inverse=True)
-        merged = np.bincount(where, weights=values, minlength=len(key))
-        keep = merged != 0.0
-        key, merged = key[keep], merged[keep]
+        merged: Floats = np.bincount(where, weights=values, minlength=len(key))
+        key = key[np.abs(merged) > SMALLEST_ENTRY]
+        merged = merged[np.abs(merged) > SMALLEST_ENTRY]
         counts = np.bincount(key // max(n_rows, 1), minlength=self.n_columns)
         cost = np.concatenate(self._cost)
         for late_columns, late_cost in self._late_costs:

@@ -286,11 +286,13 @@ class _Check:
                 for (held_in, token), amount in self.before.items()
                 if held_in == pool_id and (token in tokens) is inside and amount > 0.0
             }
-            parts = [out.get(token, 0.0) / amount for token, amount in legs.items()]
-            spread = (max(parts) - min(parts)) if parts else 0.0
-            if spread * self._size(pool_id, self.before) > MONEY:
-                self.fail(f"pool {pool_id}: the withdrawal is not pro rata")
-            if inside and into and parts and max(parts) > 0.0:
+            held = math.fsum(amount * self.price[token] for token, amount in legs.items())
+            taken = math.fsum(out.get(token, 0.0) * self.price[token] for token in legs)
+            for token, amount in legs.items():
+                due = amount * taken / held
+                if abs(out.get(token, 0.0) - due) * self.price[token] > MONEY:
+                    self.fail(f"pool {pool_id}: the withdrawal of {token} is not pro rata")
+            if inside and into and taken > 0.0:
                 self.fail(f"pool {pool_id} gets a deposit and a withdrawal")
 
     def _check_gas(self, pool_id: str) -> None:

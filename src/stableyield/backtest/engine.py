@@ -126,7 +126,8 @@ def run_backtest(
     start, end = settings.span(panel)
     runners = [Runner(policy or Optimised(), settings.first_book(panel))]
     if settings.with_benchmarks:
-        runners += [Runner(other, runners[0].book) for other in benchmarks()]
+        own, book = runners[0].policy.name, runners[0].book
+        runners += [Runner(other, book) for other in benchmarks() if other.name != own]
     icebox = IceboxTracker(settings.parameters)
     records: list[DayRecord] = []
     days = exec_days(start, end)

@@ -6,6 +6,7 @@ limits of pools (share of TVL) but not the strategy's diversification limits.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
@@ -18,7 +19,7 @@ from stableyield.backtest.day import DayInputs, Prepared
 from stableyield.backtest.rebalance import rebalance
 from stableyield.domain.pool import PoolState
 from stableyield.domain.portfolio import Settlement
-from stableyield.errors import IntegrityError
+from stableyield.errors import IntegrityError, SolverError
 
 TRAILING_DAYS = 30
 
@@ -33,12 +34,17 @@ class Decision:
     plan : Plan, optional
         Of policies that solve a problem.
     status : str
-        ``optimal``, ``time_limit``, ``infeasible`` (the book is held), or ``done``.
+        ``optimal``, ``time_limit``, ``infeasible``, or ``done``.
     """
 
     settlement: Settlement
     plan: Plan | None = None
     status: str = "done"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the book is held for want of a plan: infeasible, or none found in time."""
+        return self.plan is not None and math.isnan(self.plan.certificate.objective_usd)
 
 
 class Policy(Protocol):
@@ -67,12 +73,23 @@ class Optimised:
         ------
         InfeasibleError
             When there is no plan and ``on_failure`` is ``raise``.
+        SolverError
+            When none was found in time and ``on_failure`` is ``raise``.
         IntegrityError
             When the verifier finds fault with the plan: a bug.
         """
         plan = solve(prepared.problem)
+        decision = Decision(plan.settlement, plan, plan.status)
+        if decision.is_held and plan.status == "time_limit":
+            if prepared.problem.parameters.on_failure == "raise":
+                raise SolverError(
+                    "no plan was found in time",
+                    where=f"day {inputs.view.day}",
+                    remedy="raise time_limit_seconds, or set on_failure=hold",
+                )
+            return decision  # an untouched book need not meet the limits
         if plan.explanation["relaxed"]:  # the limits it was solved under are not the problem's
-            return Decision(plan.settlement, plan, plan.status)
+            return decision
         verification = verify(plan, prepared.problem)
         if not verification.ok:
             raise IntegrityError(
@@ -81,7 +98,7 @@ class Optimised:
                 remedy="report this as a bug",
                 details=verification.violations[1:],
             )
-        return Decision(plan.settlement, plan, plan.status)
+        return decision
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Used by the benchmark policies, which say where the money should be and leave th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 
 from stableyield.allocation.desk import Leg, Sale
 from stableyield.allocation.problem import AllocationProblem
@@ -25,11 +26,13 @@ def rebalance(
     ----------
     problem : AllocationProblem
     target_usd : mapping of pool_id to USD
-        Pools that are not named are left completely; frozen pools stay as they are.
+        Pools that are not named are left completely; frozen pools stay as they are, and so does
+        a position whose gas neither it nor the wallet can pay.
     tolerance : float
         Share of its target by which a position may be off without being traded.
     """
     withdrawals, wanted = _moves(problem, target_usd, tolerance)
+    withdrawals = _payable(problem, withdrawals)
     cash = {token: problem.book.wallet.get(token, 0.0) for token in problem.tokens}
     for leg in withdrawals:
         cash[leg.token] += leg.amount
@@ -64,6 +67,25 @@ def _moves(
         ):
             wanted[i] = -excess
     return withdrawals, wanted
+
+
+def _payable(problem: AllocationProblem, withdrawals: list[Leg]) -> list[Leg]:
+    """The withdrawals whose gas can be paid: a pool that brings less than it costs waits.
+
+    Those that bring the most pay for the others.
+    """
+    by_pool = {pool: list(legs) for pool, legs in groupby(withdrawals, key=lambda leg: leg.pool)}
+    brings_usd = {
+        pool: sum(leg.amount * problem.prices_usd[leg.token] - leg.gas_usd for leg in legs)
+        for pool, legs in by_pool.items()
+    }
+    cash_usd = float(problem.wallet_usd.sum())
+    payable: list[Leg] = []
+    for pool in sorted(by_pool, key=lambda i: (-brings_usd[i], i)):
+        if cash_usd + brings_usd[pool] >= 0.0:
+            cash_usd += brings_usd[pool]
+            payable += by_pool[pool]
+    return payable
 
 
 def _smallest_deposit(problem: AllocationProblem, pool: int) -> float:

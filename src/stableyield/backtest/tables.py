@@ -109,7 +109,7 @@ def _log_row(record: DayRecord, before: set[tuple[str, str]]) -> dict[str, Any]:
     return {
         "exec_date": record.exec_date.isoformat(),
         "target_date": record.view.day.fromordinal(record.exec_date.toordinal() + 1).isoformat(),
-        "status": "held" if record.decision.status == "infeasible" else "done",
+        "status": "held" if record.decision.is_held else "done",
         "aum_start": record.aum_start_usd,
         "aum_after": money.aum_after_usd,
         "aum_end": result.aum_usd,

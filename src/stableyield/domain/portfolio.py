@@ -18,6 +18,7 @@ from stableyield.errors import ConservationError, InputError, MissingDataError
 
 CENT_USD = 0.01
 AMOUNT_TOLERANCE = 1e-6  # token units: one base unit of a six-decimal stablecoin
+FLOAT_ROUNDING = 1e-14  # of AUM: what floats lose over the steps of a plan
 WALLET = "warm_wallet"
 
 Position = tuple[str, str]  # (pool_id, token)
@@ -39,6 +40,11 @@ def price_of(token: str, prices_usd: Mapping[str, float], where: str = "") -> fl
             remedy="add its price for that day; a missing price is never taken as 1.0",
         )
     return price
+
+
+def rounding_amount(token: str, prices_usd: Mapping[str, float], aum_usd: float) -> float:
+    """How far a balance of ``token`` may be off by the rounding of floats, in token units."""
+    return max(1e-3 * AMOUNT_TOLERANCE, FLOAT_ROUNDING * aum_usd / prices_usd[token])
 
 
 K = TypeVar("K", str, Position)
@@ -213,27 +219,30 @@ def replay(
     """
     wallet = dict(book.wallet)
     positions = dict(book.positions)
+    aum_usd = book.aum_usd(prices_usd)
     for step in transactions:
         where = f"transaction {step.seq} ({step.type.value})"
         _check_value(step.token, step.amount, step.amount_usd, prices_usd, where)
+        rounding = rounding_amount(step.token, prices_usd, aum_usd)
         if step.type is TransactionType.HOLD:
             continue
         if step.type is TransactionType.WITHDRAWAL:
-            _take(positions, (step.from_location, step.token), step.amount, where)
+            _take(positions, (step.from_location, step.token), step.amount, rounding, where)
             _give(wallet, step.token, step.amount)
         elif step.type is TransactionType.ALLOCATION:
-            _take(wallet, step.token, step.amount, where)
+            _take(wallet, step.token, step.amount, rounding, where)
             _give(positions, (step.to_location, step.token), step.amount)
         else:
             if step.to_token is None or step.to_token == step.token:
                 raise ConservationError("a conversion needs two tokens", where=where)
             received_usd = step.amount_usd - step.conversion_cost_usd
             _check_value(step.to_token, step.to_amount, received_usd, prices_usd, where)
-            _take(wallet, step.token, step.amount, where)
+            _take(wallet, step.token, step.amount, rounding, where)
             _give(wallet, step.to_token, step.to_amount)
         for payment in step.gas:
             _check_value(payment.token, payment.amount, payment.amount_usd, prices_usd, where)
-            _take(wallet, payment.token, payment.amount, where)
+            rounding = rounding_amount(payment.token, prices_usd, aum_usd)
+            _take(wallet, payment.token, payment.amount, rounding, where)
     return Book(wallet, positions)
 
 
@@ -247,9 +256,9 @@ def _check_value(
         )
 
 
-def _take(balances: dict[K, float], key: K, amount: float, where: str) -> None:
+def _take(balances: dict[K, float], key: K, amount: float, rounding: float, where: str) -> None:
     left = balances.get(key, 0.0) - amount
-    if amount < 0.0 or left < -AMOUNT_TOLERANCE * 1e-3:
+    if amount < 0.0 or left < -rounding:
         raise ConservationError(
             f"{amount} of {key} is spent, {balances.get(key, 0.0)} is there", where=where
         )
@@ -289,10 +298,13 @@ class Settlement:
             (reached.wallet, self.after.wallet),
             (reached.positions, self.after.positions),
         )
+        aum_usd = self.aum_before_usd
         for found, stated in pairs:
-            for key in {*found, *stated}:
+            for key in sorted({*found, *stated}):
                 have, want = found.get(key, 0.0), stated.get(key, 0.0)
-                if abs(have - want) > AMOUNT_TOLERANCE:
+                token = key if isinstance(key, str) else key[1]
+                tolerance = rounding_amount(token, self.prices_usd, aum_usd)
+                if abs(have - want) > max(AMOUNT_TOLERANCE, tolerance):
                     raise ConservationError(
                         f"the transactions leave {have} of {key}, the book says {want}"
                     )

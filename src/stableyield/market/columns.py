@@ -134,24 +134,23 @@ def is_missing(column: pd.Series[Any]) -> pd.Series[Any]:
 def _list_of(
     value: Any, of: type[str] | type[float], column: str, position: int, origin: Origin
 ) -> tuple[Any, ...]:
-    if isinstance(value, str) and value.strip():
+    found = value
+    if isinstance(value, str):
         try:
-            value = json.loads(value)
+            found = json.loads(value) if value.strip() else []
         except json.JSONDecodeError as error:
             raise origin.error(f"not a JSON list ({error.msg})", column, position, value) from error
-        if isinstance(value, str):
-            raise origin.error("not a JSON list", column, position, value)
-    if isinstance(value, str) or (pd.api.types.is_scalar(value) and pd.isna(value)):
-        return ()  # only a blank text is still a text here
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    wanted = str if of is str else (int, float)
-    if not isinstance(value, Sequence):
+    elif isinstance(value, np.ndarray):
+        found = value.tolist()
+    elif pd.api.types.is_scalar(value) and pd.isna(value):
+        found = []
+    if isinstance(found, str) or not isinstance(found, Sequence):
         raise origin.error("not a JSON list", column, position, value)
-    if not all(isinstance(item, wanted) and not isinstance(item, bool) for item in value):
+    wanted = str if of is str else (int, float)
+    if not all(isinstance(item, wanted) and not isinstance(item, bool) for item in found):
         kind = "texts" if of is str else "numbers"
         raise origin.error(f"not a JSON list of {kind}", column, position, value)
-    return tuple(of(item) for item in value)
+    return tuple(of(item) for item in found)
 
 
 def _first(where: pd.Series[Any]) -> int | None:

@@ -26,7 +26,7 @@ Days = NDArray[np.datetime64]
 go: Any = plotly.graph_objects  # plotly carries no types
 
 CHART_HEIGHT = 320
-NARROW_MARGIN = 62  # pixels right of the plot for an end label on a phone
+NARROW_MARGIN = 78  # pixels right of the plot for an end label on a phone
 
 _GRID = "rgba(128, 136, 150, 0.22)"
 _INK = "#3D4552"

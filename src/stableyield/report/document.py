@@ -48,7 +48,7 @@ def render_report(result: BacktestResult, metrics: Mapping[str, Any]) -> str:
     run, plan = plain_json(result.run), plain_json(result.last_plan)
     labels = pool_labels(result.positions)
     charts = build_charts(result, metrics)
-    days = tables.day_rows(result.daily_log)
+    days = tables.day_rows(result.daily_log, labels)
     context = {
         "title": _title(run, metrics),
         "subtitle": _subtitle(run, metrics),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,9 @@ from stableyield.report.books import exec_dates
 Floats = NDArray[np.float64]
 
 WALLET_LABEL = "Wallet"
+
+_ID_HEAD = 8  # characters; enough for a uuid
+_ID_MARK = " · #"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +87,17 @@ def pool_labels(positions: pd.DataFrame) -> dict[str, str]:
     for pool_id, *parts in pools.astype("object").itertuples(index=False):
         names = [str(part) for part in parts if isinstance(part, str) and part]
         labels[str(pool_id)] = " · ".join(names) or str(pool_id)
-    counts = pd.Series(labels, dtype="object").value_counts()
-    unique = {
-        pool_id: label if counts[label] == 1 else f"{label} · {pool_id[:8]}"
-        for pool_id, label in labels.items()
-    }
-    return {**unique, WALLET: WALLET_LABEL}
+    return {**_told_apart(labels), WALLET: WALLET_LABEL}
+
+
+def _told_apart(labels: dict[str, str]) -> dict[str, str]:
+    """Equal labels get the head of their pool id, or all of it where the heads are equal too."""
+    for length in (_ID_HEAD, None):
+        counts = Counter(labels.values())
+        labels = {
+            pool_id: label
+            if counts[label] == 1
+            else f"{label.split(_ID_MARK)[0]}{_ID_MARK}{pool_id[:length]}"
+            for pool_id, label in labels.items()
+        }
+    return labels

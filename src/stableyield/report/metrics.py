@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _SHORT_RUN_DAYS = 60
 _SHORT_MONTH_DAYS = 10
 _HIGH_SHARPE = 10.0
+_LOW_EXPOSURE_PCT = 80.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +329,9 @@ def _warnings(metrics: Mapping[str, Any]) -> list[str]:
         )
     if abs(pnl["price_usd"]) > abs(pnl["yield_usd"]):
         found.append("Token prices moved the result more than yield did.")
+    if metrics["exposure"]["invested_pct"] < _LOW_EXPOSURE_PCT:
+        idle = 100.0 - metrics["exposure"]["invested_pct"]
+        found.append(f"On average {idle:.0f} % of AUM lay idle in the wallet.")
     if days["unusual"]:
         found.append(f"{days['unusual']} of {metrics['n_days']} days did not follow a fresh plan.")
     return found

@@ -33,6 +33,7 @@ _WORDS = {
     "relaxed": "Limits that were given up",
     "usd_per_usd": "Gain per extra dollar of limit, USD",
     "pool_id": "Pool",
+    "n_days": "Days",
     "aum_start_usd": "AUM at the start, USD",
     "data_sha256": "Data, sha256",
     "data_files_sha256": "Data file, sha256",
@@ -187,8 +188,8 @@ def _cell(value: object, column: str, labels: Mapping[str, str]) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def day_rows(log: pd.DataFrame) -> list[Row]:
-    """The days that need a look: an unusual status or a flag."""
+def day_rows(log: pd.DataFrame, labels: Mapping[str, str]) -> list[Row]:
+    """The days that need a look: an unusual status or a flag, with the pool's name in it."""
     names = ["exec_date", "status", "solver_status", "aum_end", "flags"]
     rows = []
     for when, status, solver, aum_end, flags in log[names].astype("object").itertuples(index=False):
@@ -202,10 +203,16 @@ def day_rows(log: pd.DataFrame) -> list[Row]:
                     "status": state.replace("_", " "),
                     "solver": solved.replace("_", " "),
                     "aum_end": aum_end,
-                    "flags": notes,
+                    "flags": [_named(note, labels) for note in notes],
                 }
             )
     return rows
+
+
+def _named(flag: str, labels: Mapping[str, str]) -> str:
+    """The flag with the pool id at its end replaced by the pool's name."""
+    what, colon, pool_id = flag.rpartition(": ")
+    return f"{what}{colon}{labels[pool_id]}" if pool_id in labels else flag
 
 
 def parameter_rows(run: Mapping[str, Any]) -> list[Row]:
@@ -229,14 +236,14 @@ def fact_rows(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     for name in sorted(set(run) - set(_KNOWN_FACTS)):
         value = run[name]
         if isinstance(value, Mapping):
-            rows.extend((f"{_words(name)}: {key}", _plain(value[key])) for key in sorted(value))
-        else:
-            rows.append((_words(name), text.number(value) if _is_money(name) else _plain(value)))
+            rows.extend((f"{_words(name)}: {key}", _fact(value[key])) for key in sorted(value))
+        elif value is not None:
+            rows.append((_words(name), _fact(value)))
     return rows
 
 
-def _is_money(name: str) -> bool:
-    return name.endswith("_usd")
+def _fact(value: object) -> str:
+    return text.number(value) if isinstance(value, float) else _plain(value)
 
 
 def _plain(value: object) -> str:

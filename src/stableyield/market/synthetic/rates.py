@@ -111,13 +111,15 @@ class _State:
     @classmethod
     def at_start(cls, traits: _Traits) -> _State:
         n_pools = len(traits.log_tvl)
-        zeros = [np.zeros(n_pools) for _ in range(6)]
         return cls(
-            np.zeros(n_pools, dtype=np.intp),
-            zeros[0],
-            zeros[1],
-            np.zeros(n_pools, dtype=bool),
-            *zeros[2:],
+            regime=np.full(n_pools, _CALM, dtype=np.intp),
+            slow=np.zeros(n_pools),
+            jump=np.zeros(n_pools),
+            is_idle=np.zeros(n_pools, dtype=bool),
+            programme_days_left=np.zeros(n_pools),
+            programme_usd_per_year=np.zeros(n_pools),
+            heat=np.zeros(n_pools),
+            flow_shock=np.zeros(n_pools),
             log_tvl=traits.log_tvl.copy(),
         )
 
@@ -250,8 +252,8 @@ def _step_base(
     before = state.regime
     state.regime = (today["regime"][:, None] > _transitions(model)[before]).sum(axis=1)
     factor = np.where(state.regime == _CALM, 1.0, model.volatile_factor)
-    movement = traits.volatility * factor
-    burst = model.transient_ratio * np.exp(model.burst_log_sd * today["burst"])
+    burst = np.exp(model.burst_log_sd * today["burst"])
+    movement = np.minimum(traits.volatility * factor * burst, _MOVEMENT_MAX)
     state.slow = (
         model.persistence * state.slow
         + movement * today["slow"]
@@ -261,7 +263,7 @@ def _step_base(
     side = np.where(today["jump_side"] < model.jump_up_share, 1.0, -1.0)
     starts = (state.regime == _SPIKE) & (before != _SPIKE)
     state.jump = model.jump_decay * state.jump + np.where(starts, side * size, 0.0)
-    transient = np.minimum(movement * burst, _MOVEMENT_MAX) * today["transient"]
+    transient = model.transient_ratio * movement * today["transient"]
     log_base = traits.log_level + traits.market_beta * market + state.slow + state.jump + transient
     chance = np.where(state.is_idle, 1.0 / model.idle_days, model.idle_hazard * traits.can_idle)
     state.is_idle = state.is_idle ^ (today["idle"] < chance)

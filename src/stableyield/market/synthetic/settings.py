@@ -83,27 +83,27 @@ class RateModel:
         Base and reward APY are cut here, percent.
     """
 
-    level_median_pct: float = 6.0
-    level_log_sd: float = 0.6
+    level_median_pct: float = 5.8
+    level_log_sd: float = 0.5
     market_log_sd: float = 0.2
     market_persistence: float = 0.99
-    volatility_median: float = 0.05
-    volatility_log_sd: float = 0.9
+    volatility_median: float = 0.011
+    volatility_log_sd: float = 1.2
     volatility_max: float = 0.3
-    burst_log_sd: float = 1.3
-    persistence: float = 0.95
-    transient_ratio: float = 0.5
-    volatile_factor: float = 4.0
-    calm_to_volatile: float = 0.05
+    burst_log_sd: float = 2.3
+    persistence: float = 0.915
+    transient_ratio: float = 1.6
+    volatile_factor: float = 1.75
+    calm_to_volatile: float = 0.07
     volatile_to_calm: float = 0.12
     to_spike: float = 0.06
-    spike_to_volatile: float = 0.6
+    spike_to_volatile: float = 0.9
     jump_log_mean: float = 0.7
     jump_up_share: float = 0.6
-    jump_decay: float = 0.45
-    dead_share: float = 0.08
-    idle_share: float = 0.1
-    idle_hazard: float = 0.01
+    jump_decay: float = 0.37
+    dead_share: float = 0.1
+    idle_share: float = 0.2
+    idle_hazard: float = 0.02
     idle_days: float = 25.0
     stale_share: float = 0.006
     apy_max_pct: float = 250.0
@@ -284,4 +284,5 @@ _PROBABILITY_SUFFIXES = (
     "calm_to_volatile",
     "volatile_to_calm",
     "to_spike",
+    "spike_to_volatile",
 )

@@ -17,7 +17,7 @@ from stableyield.market.synthetic.rates import RatePaths, simulate_rates
 from stableyield.market.synthetic.settings import SyntheticSettings
 from stableyield.market.synthetic.universe import Listing, draw_universe
 
-_DTYPE_DAY = "datetime64[us]"
+Days = NDArray[np.datetime64]
 
 
 def simulate_market(settings: SyntheticSettings) -> MarketFrames:
@@ -50,7 +50,7 @@ def simulate_market(settings: SyntheticSettings) -> MarketFrames:
         "timedelta64[D]"
     )
     return MarketFrames(
-        pools=_pools_frame(listings, settings.n_days),
+        pools=_pools_frame(listings, days),
         pool_daily=_pool_daily_frame(listings, paths, days),
         prices_daily=_prices_frame(
             settings.tokens, simulate_prices(settings, tokens.spawn(len(settings.tokens))), days
@@ -63,10 +63,11 @@ def simulate_market(settings: SyntheticSettings) -> MarketFrames:
     )
 
 
-def _pools_frame(listings: Sequence[Listing], n_days: int) -> pd.DataFrame:
-    known = [listing for listing in listings if listing.first < n_days]
-    is_delisted = np.array([listing.last < n_days - 1 for listing in known], dtype=bool)
-    until = pd.Series([listing.pool.listed_until for listing in known]).astype(_DTYPE_DAY)
+def _pools_frame(listings: Sequence[Listing], days: Days) -> pd.DataFrame:
+    """What was known on the last day; a delisting is known from the day after the last row on."""
+    known = [listing for listing in listings if listing.first < len(days)]
+    last = np.array([listing.last for listing in known], dtype=np.int64)
+    is_delisted = last < len(days) - 1
     return pd.DataFrame(
         {
             "pool_id": [listing.pool.pool_id for listing in known],
@@ -76,21 +77,21 @@ def _pools_frame(listings: Sequence[Listing], n_days: int) -> pd.DataFrame:
             "tokens": [json.dumps(listing.pool.tokens) for listing in known],
             "token_shares": [json.dumps(listing.pool.token_shares) for listing in known],
             "kind": [listing.pool.kind.value for listing in known],
-            "listed_from": pd.Series([x.pool.listed_from for x in known]).astype(_DTYPE_DAY),
-            "listed_until": until.where(is_delisted),
+            "listed_from": days[[listing.first for listing in known]],
+            "listed_until": np.where(
+                is_delisted, days[np.minimum(last, len(days) - 1)], np.datetime64("NaT")
+            ),
             "is_active": ~is_delisted,
         }
     )
 
 
-def _pool_daily_frame(
-    listings: Sequence[Listing], paths: RatePaths, days: NDArray[np.datetime64]
-) -> pd.DataFrame:
+def _pool_daily_frame(listings: Sequence[Listing], paths: RatePaths, days: Days) -> pd.DataFrame:
     """One row per day and listed pool, sorted by pool and day."""
     t = np.arange(len(days))[:, None]
     first = np.array([listing.first for listing in listings])
     last = np.array([listing.last for listing in listings])
-    has_row = (first <= t) & (t <= last) & ~paths.is_missing
+    has_row = (first <= t) & (t <= last) & ~(paths.is_missing & (t > first))
     pool, day = np.nonzero(has_row.T)
     ids = pd.Series([listing.pool.pool_id for listing in listings])
     base, reward = paths.base_pct[day, pool], paths.reward_pct[day, pool]
@@ -109,20 +110,18 @@ def _pool_daily_frame(
     )
 
 
-def _prices_frame(
-    tokens: Sequence[str], paths: PricePaths, days: NDArray[np.datetime64]
-) -> pd.DataFrame:
+def _prices_frame(tokens: Sequence[str], paths: PricePaths, days: Days) -> pd.DataFrame:
     """One row per token and day."""
     columns = {name: array.T.ravel() for name, array in asdict(paths).items()}
     return pd.DataFrame(
         {
-            "token": np.repeat(np.array(tokens, dtype=object), len(days)),
+            "token": [token for token in tokens for _ in range(len(days))],
             "date": np.tile(days, len(tokens)),
             **columns,
             "peg_usd": 1.0,
         }
-    ).astype({"token": "str"})
+    )
 
 
-def _gas_frame(paths: GasPaths, days: NDArray[np.datetime64]) -> pd.DataFrame:
+def _gas_frame(paths: GasPaths, days: Days) -> pd.DataFrame:
     return pd.DataFrame({"date": days, "gas_gwei": paths.gas_gwei, "eth_usd": paths.eth_usd})

@@ -49,7 +49,8 @@ def draw_universe(
 def _draw_listing(settings: SyntheticSettings, i: int, stream: np.random.Generator) -> Listing:
     model = settings.universe
     first = 0
-    if stream.random() < model.late_share:
+    is_late = stream.random() < model.late_share
+    if is_late and i > 0:  # the first pool is there from the first day: no market is empty
         first = 1 + int(stream.random() * model.listing_window_days)
     lifetime = stream.standard_exponential() / max(model.delisting_hazard, 1e-9)
     last = first + _MIN_LISTED_DAYS + min(int(lifetime), 100_000)
