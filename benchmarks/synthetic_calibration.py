@@ -113,7 +113,7 @@ def draw(
 
     shares = np.linspace(0.005, 0.999, 400)
     limits = {"level": (0.1, 200.0), "change": (0.003, 100.0), "deviation": (0.03, 200.0)}
-    figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.6), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.9), sharey=True, layout="constrained")
     for axis, (name, title) in zip(axes, STATISTICS.items(), strict=True):
         lowest = limits[name][0] / 10.0  # a log axis has no place for zero
         curves = np.array([np.quantile(market[name], shares) for market in markets])
@@ -154,7 +154,8 @@ def draw(
     ):
         axis.set_title(name, fontweight="bold", loc="left")
     axes[0].set_ylabel("share of pool-days at or below (%)")
-    axes[0].legend(loc="upper left", frameon=False, fontsize=9)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=130)
     plt.close(figure)

@@ -1,18 +1,29 @@
-"""Random allocation problems with every feature on."""
+"""Allocation problems: random ones with every feature on, and small ones made by hand."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from stableyield.allocation import AllocationProblem, PoolInput, RateModel
+from stableyield.allocation import (
+    AllocationProblem,
+    Plan,
+    PoolInput,
+    RateModel,
+    solve,
+    verify,
+)
+from stableyield.allocation.optimiser import gap_usd
 from stableyield.config import AllocationParameters
 from stableyield.domain.costs import GasCosts
 from stableyield.domain.pool import PoolState
-from stableyield.domain.portfolio import Book
+from stableyield.domain.portfolio import Book, Transaction, TransactionType
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+GOLDEN_INSTANCE = SHARED / "golden" / "seed_mock_15.json"
 TOKENS = ("DAI", "GHO", "USDC", "USDT", "crvUSD", "sUSD")
 
 
@@ -85,3 +96,90 @@ def random_problem(
         AllocationParameters.from_mapping(values),
         tvl_includes_position=bool(rng.random() < 0.7),
     )
+
+
+# --- instances made by hand ---
+
+NO_LIMITS: dict[str, object] = {
+    "max_alloc_percentage": 1.0,
+    "position_max_pct_total_assets": 1.0,
+    "tvl_limit_percentage": 1.0,
+    "position_max_pct_pool_tvl": 0.99,
+    "group1_max_pct": 1.0,
+    "group2_max_pct": 1.0,
+    "group3_max_pct": 1.0,
+    "min_pools": 0,
+    "min_transaction_value": 0.0,
+    "min_position_usd": 0.0,
+    "risk_aversion": 0.0,
+    "horizon_days": 365.0,
+    "conversion_rate": 0.0,
+    "gap_usd": 1e-4,
+}
+FREE = GasCosts(0.0, 0.0, 0.0)
+PAR = dict.fromkeys(("DAI", "USDC", "USDT"), 1.0)
+
+
+def pool(pool_id: str, *tokens: str, apy: float = 5.0, **fields: object) -> PoolInput:
+    """A large open pool that takes ``tokens`` (none named: USDC) and pays ``apy`` percent."""
+    values: dict[str, object] = {"apy_pct": apy, "tvl_usd": 1e9, **fields}
+    legs = tokens or ("USDC",)
+    return PoolInput(pool_id, "-".join(legs), "Ethereum", "aave-v3", legs, **values)  # type: ignore[arg-type]
+
+
+def problem(
+    pools: Sequence[PoolInput],
+    wallet: Mapping[str, float],
+    positions: Mapping[tuple[str, str], float] | None = None,
+    *,
+    prices: Mapping[str, float] = PAR,
+    gas: GasCosts = FREE,
+    tvl_includes_position: bool = True,
+    **limits: object,
+) -> AllocationProblem:
+    """A decision over one year without limits, gas or fees but those that are named."""
+    return AllocationProblem(
+        pools,
+        Book(wallet, positions or {}),
+        prices,
+        gas,
+        AllocationParameters.from_mapping({**NO_LIMITS, **limits}),
+        tvl_includes_position=tvl_includes_position,
+    )
+
+
+def solved(task: AllocationProblem) -> Plan:
+    """The plan of a problem, which the verifier must find right to the cent and within its gap."""
+    plan = solve(task)
+    check = verify(plan, task)
+    assert check.violations == ()
+    assert abs(check.unaccounted_usd) < 1e-3
+    if plan.status == "optimal":
+        assert plan.certificate.gap_usd <= gap_usd(task) + 1e-9 * task.aum_usd
+    return plan
+
+
+def positions_usd(plan: Plan) -> dict[str, float]:
+    """What the plan leaves in each pool."""
+    return plan.settlement.after.positions_usd(plan.settlement.prices_usd)
+
+
+def moves(plan: Plan, kind: TransactionType | None = None) -> list[Transaction]:
+    """The plan's transactions that are not holds, of one type or of all."""
+    return [
+        step
+        for step in plan.settlement.transactions
+        if step.type is not TransactionType.HOLD and kind in (None, step.type)
+    ]
+
+
+def seed_document(**parameters: object) -> dict[str, object]:
+    """The golden instance's problem file with some parameters changed."""
+    document: dict[str, object] = json.loads(GOLDEN_INSTANCE.read_text(encoding="utf-8"))
+    document["parameters"] = {**document["parameters"], **parameters}  # type: ignore[dict-item]
+    return document
+
+
+def seed_problem(**parameters: object) -> AllocationProblem:
+    """The golden instance with some parameters changed."""
+    return AllocationProblem.from_json(seed_document(**parameters))

@@ -59,6 +59,10 @@ def link_positions(a: Assembly, deposits: Moves, withdrawals: Moves, rescues: Mo
     withdrawals.terms.into_rows(model, row)
     rescues.terms.into_rows(model, row)
     _one_direction(a, deposits, withdrawals)
+    for moves in (withdrawals, rescues):  # or else a binary of 1e-7 times a large cap hides dust
+        stays = model.rows("in use unless it is withdrawn", len(moves.pool), lower=1.0)
+        model.put(stays, a.used[moves.pool], 1.0)
+        model.put(stays, moves.binary, 1.0)
 
 
 def _one_direction(a: Assembly, deposits: Moves, withdrawals: Moves) -> None:

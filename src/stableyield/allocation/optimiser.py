@@ -13,7 +13,7 @@ from stableyield.allocation.problem_file import problem_document
 from stableyield.allocation.settle import nothing_done, settle
 from stableyield.allocation.solver import solve_mip, solve_with_pattern
 from stableyield.config import sha256_of
-from stableyield.errors import InfeasibleError
+from stableyield.errors import InfeasibleError, SolverError
 
 SMALLEST_GAP_USD = 0.01
 GAP_SHARE_OF_COST = 0.01
@@ -29,7 +29,8 @@ def solve(problem: AllocationProblem) -> Plan:
     Returns
     -------
     Plan
-        With status ``optimal``, ``time_limit`` (the best plan found in time, with its gap) or
+        With status ``optimal``, ``time_limit`` (the best plan found in time, with its gap; the
+        book unchanged when none was) or
         ``infeasible`` (the book unchanged, with the limits in conflict). What happens to an
         infeasible problem is the parameter ``on_failure``.
 
@@ -38,10 +39,19 @@ def solve(problem: AllocationProblem) -> Plan:
     InfeasibleError
         When no plan meets the limits and ``on_failure`` is ``raise``, or ``relax`` and relaxing
         does not help.
+    SolverError
+        When no plan was found in time and ``on_failure`` is ``raise``.
     """
     started = time.perf_counter()
     plan = _solve(problem, started)
-    if plan.status != "infeasible" or problem.parameters.on_failure == "hold":
+    if plan.certificate.has_solution or problem.parameters.on_failure == "hold":
+        return plan
+    if plan.status == "time_limit":
+        if problem.parameters.on_failure == "raise":
+            raise SolverError(
+                "no plan was found in time",
+                remedy="raise time_limit_seconds, or set on_failure=hold",
+            )
         return plan
     if problem.parameters.on_failure == "relax" and (easier := relaxed(problem)) is not None:
         return _solve(easier[0], started, relaxed=easier[1])
@@ -71,6 +81,7 @@ def _solve(problem: AllocationProblem, started: float, relaxed: Sequence[str] = 
     if result.x is None:
         settlement = nothing_done(problem)
         return Plan(
+            problem,
             settlement,
             Certificate(result.status, solve_seconds=time.perf_counter() - started),
             expectation(problem, settlement),
@@ -93,4 +104,5 @@ def _solve(problem: AllocationProblem, started: float, relaxed: Sequence[str] = 
         "binding": binding_limits(problem, model, settled),
         "relaxed": list(relaxed),
     }
-    return Plan(settlement, certificate, expectation(problem, settlement), digest, explanation)
+    expected = expectation(problem, settlement)
+    return Plan(problem, settlement, certificate, expected, digest, explanation)

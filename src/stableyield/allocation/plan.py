@@ -38,6 +38,11 @@ class Certificate:
     solve_seconds: float = 0.0
 
     @property
+    def has_solution(self) -> bool:
+        """Whether a plan was found; otherwise the book stays as it is."""
+        return math.isfinite(self.objective_usd)
+
+    @property
     def gap_usd(self) -> float:
         """How much better another plan could be, at most, in USD."""
         return max(self.bound_usd - self.objective_usd, 0.0)
@@ -90,10 +95,13 @@ class Plan:
         ``binding``: limits that hold the gain down, with USD of gain per extra USD of limit;
         ``relaxed``: limits that ``on_failure = relax`` gave up.
     infeasible_because : tuple of Limit
+    problem : AllocationProblem
+        What was solved: of relaxed limits, the relaxed ones.
     inputs_sha256 : str
-        Hash of the problem.
+        Hash of that problem.
     """
 
+    problem: AllocationProblem
     settlement: Settlement
     certificate: Certificate
     expected: Expected

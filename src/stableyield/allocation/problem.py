@@ -88,15 +88,18 @@ class PoolInput:
             )
         if self.risk_group not in (0, 1, 2, 3):
             raise ContractError(f"risk_group {self.risk_group} is not 1, 2 or 3", where=where)
-        if self.state in (PoolState.OPEN, PoolState.WITHDRAW_ONLY):
-            self._check_forecast(where)
+        is_used = self.state in (PoolState.OPEN, PoolState.WITHDRAW_ONLY)
+        self._check_forecast(where, is_used=is_used)
+        if is_used and not self.tokens:
+            raise ContractError("no tokens", where=where, remedy="name at least one token")
 
-    def _check_forecast(self, where: str) -> None:
-        for name, value, lowest in (
-            ("forecast_apy_pct", self.apy_pct, -100.0),
-            ("forecast_tvl_usd", self.tvl_usd, 0.0),
+    def _check_forecast(self, where: str, *, is_used: bool) -> None:
+        for name, value, lowest, is_needed in (
+            ("forecast_apy_pct", self.apy_pct, -100.0, is_used),
+            ("forecast_apy_q10_pct", self.apy_q10_pct, -100.0, False),
+            ("forecast_tvl_usd", self.tvl_usd, 0.0, is_used),
         ):
-            if not np.isfinite(value):
+            if is_needed and not np.isfinite(value):
                 raise MissingDataError(
                     f"{name} is {value}",
                     where=where,
@@ -104,8 +107,6 @@ class PoolInput:
                 )
             if value < lowest:
                 raise ContractError(f"{name} is {value}, below {lowest:g}", where=where)
-        if not self.tokens:
-            raise ContractError("no tokens", where=where, remedy="name at least one token")
 
 
 @dataclass(frozen=True, eq=False)

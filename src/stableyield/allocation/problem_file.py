@@ -63,7 +63,10 @@ def read_problem(source: Path | str | Mapping[str, Any]) -> AllocationProblem:
 
 
 def problem_document(problem: AllocationProblem) -> dict[str, Any]:
-    """The content of a problem file that reads back as ``problem``."""
+    """The content of a problem file that reads back as ``problem``.
+
+    A held pool that is known by its id only is left out: that is how a file says it.
+    """
     return {
         "token_prices_usd": dict(problem.prices_usd),
         "gas_usd": _gas_document(problem.gas),
@@ -72,10 +75,14 @@ def problem_document(problem: AllocationProblem) -> dict[str, Any]:
             {"pool_id": pool_id, "token": token, "amount": amount}
             for (pool_id, token), amount in problem.book.positions.items()
         ],
-        "pools": [_pool_document(pool) for pool in problem.pools],
+        "pools": [_pool_document(pool) for pool in problem.pools if not _is_gone(pool)],
         "parameters": problem.parameters.model_dump(mode="json"),
         "tvl_includes_position": problem.tvl_includes_position,
     }
+
+
+def _is_gone(pool: PoolInput) -> bool:
+    return pool.state is PoolState.EXIT and not pool.tokens and pool.gas is None
 
 
 def _pool_document(pool: PoolInput) -> dict[str, Any]:

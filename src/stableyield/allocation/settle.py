@@ -66,7 +66,7 @@ def carry_out(
     wallet = {token: problem.book.wallet.get(token, 0.0) for token in problem.tokens}
     desk = Desk(problem, wallet, dict(problem.book.positions), sales=list(sales))
     desk.surplus = _surplus(problem, desk, withdrawals, deposits)
-    affordable = _affordable(problem, desk, withdrawals, deposits)
+    withdrawals, deposits = _affordable(problem, desk, withdrawals, deposits)
     slack = {
         token: problem.prices_usd[token]
         * (desk.surplus[token] + sum(s.amount for s in desk.sales if s.sold == token))
@@ -77,7 +77,7 @@ def carry_out(
         sorted(withdrawals, key=lambda w: (-min(slack[w.token], 1e3), -w.amount, w.pool, w.token))
     )
     desk.convert_all()
-    for leg in affordable:
+    for leg in deposits:
         desk.deposit(leg)
     touched = {(problem.pools[leg.pool].pool_id, leg.token) for leg in [*withdrawals, *deposits]}
     for key, amount in problem.book.positions.items():
@@ -193,13 +193,14 @@ def _surplus(
 
 def _affordable(
     problem: AllocationProblem, desk: Desk, withdrawals: Sequence[Leg], deposits: Sequence[Leg]
-) -> list[Leg]:
-    """Sales and deposits cut by what rounding made short: a few base units, and the gas exactly.
+) -> tuple[list[Leg], list[Leg]]:
+    """Withdrawals and deposits without what rounding made short: a few base units, and the gas.
 
-    Updates the desk's sales and surplus.
+    Cuts deposits and sales, or draws more from a pool that keeps something. Updates the desk's
+    sales and surplus.
     """
     legs = [*withdrawals, *deposits]
-    deposits = list(deposits)
+    withdrawals, deposits = list(withdrawals), list(deposits)
     gas_usd = math.fsum([leg.gas_usd for leg in legs] + [sale.gas_usd for sale in desk.sales])
     for _ in range(len(problem.tokens)):  # cutting a sale can make the token it buys short
         for token in problem.tokens:
@@ -215,7 +216,25 @@ def _affordable(
         token = max(deposits, key=lambda leg: problem.prices_usd[leg.token] * leg.amount).token
         short = short_usd / problem.prices_usd[token]
         _cut(problem, desk, deposits, token, short)
-    return deposits
+    elif gas_usd > 0.0 and short_usd > 0.0:
+        _draw(problem, desk, withdrawals, short_usd)
+    return withdrawals, deposits
+
+
+def _draw(problem: AllocationProblem, desk: Desk, withdrawals: list[Leg], short_usd: float) -> None:
+    """Raise the largest withdrawal that leaves something in its pool, up to a cent."""
+
+    def left_usd(leg: Leg) -> float:
+        held = problem.book.positions[problem.pools[leg.pool].pool_id, leg.token]
+        return (held - leg.amount) * problem.prices_usd[leg.token]
+
+    partial = [n for n, leg in enumerate(withdrawals) if left_usd(leg) > CENT_USD]
+    if partial and short_usd <= CENT_USD:
+        n = max(partial, key=lambda m: left_usd(withdrawals[m]))
+        leg, price = withdrawals[n], problem.prices_usd[withdrawals[n].token]
+        more = math.ceil(short_usd / price * _base_units(price)) / _base_units(price)
+        withdrawals[n] = replace(leg, amount=leg.amount + more)
+        desk.surplus[leg.token] += more
 
 
 def _cut(

@@ -117,9 +117,10 @@ class ModelBuilder:
             )
         )
         key, where = np.unique(columns * max(n_rows, 1) + rows, return_inverse=True)
-        merged: Floats = np.bincount(where, weights=values, minlength=len(key))
-        key = key[np.abs(merged) > SMALLEST_ENTRY]
-        merged = merged[np.abs(merged) > SMALLEST_ENTRY]
+        merged = np.zeros(len(key))
+        np.add.at(merged, where, values)
+        keep = np.abs(merged) > SMALLEST_ENTRY
+        key, merged = key[keep], merged[keep]
         counts = np.bincount(key // max(n_rows, 1), minlength=self.n_columns)
         cost = np.concatenate(self._cost)
         for late_columns, late_cost in self._late_costs:

@@ -8,14 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-MONEY = 0.01  # USD: a plan is right to the cent
-STEP = 1e-6  # USD: one amount against its price, relative errors of floats included
-WALLET = "warm_wallet"
-
-Document = Mapping[str, Any]
+from stableyield.allocation.replay import MONEY, STEP, Document, Replay, differ
 
 
 @dataclass(frozen=True)
@@ -50,172 +45,22 @@ def verify_documents(problem: Document, plan: Document) -> Verification:
     check = _Check(problem, plan)
     check.replay()
     check.books()
-    if plan["status"] != "infeasible":
+    if plan["objective_usd"] is not None:
         check.pools()
         check.groups()
         check.counts()
         check.claims()
+    elif plan["status"] == "optimal":
+        check.fail("an optimal plan states no objective")
     elif any(step["type"] != "HOLD" for step in plan["transactions"]):
-        check.fail("an infeasible problem moves money")
+        check.fail("there is no plan, and money moves")
     return check.result()
 
 
-@dataclass
-class _Check:
-    problem: Document
-    plan: Document
-    found: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.price: Mapping[str, float] = self.problem["token_prices_usd"]
-        self.limit = self.problem["parameters"]
-        self.wallet: dict[str, float] = dict(self.problem["wallet"])
-        self.held: dict[tuple[str, str], float] = {
-            (row["pool_id"], row["token"]): row["amount"] for row in self.problem["positions"]
-        }
-        self.before = dict(self.held)
-        self.pool: dict[str, Document] = {row["pool_id"]: row for row in self.problem["pools"]}
-        self.aum_before = self._aum()
-        self.costs = 0.0
-        self.deposited: dict[str, dict[str, float]] = {}
-        self.withdrawn: dict[str, dict[str, float]] = {}
-        self.sold: set[tuple[str, str]] = set()
-
-    def fail(self, message: str) -> None:
-        self.found.append(message)
-
-    # --- the transactions, one by one ---
-
-    def replay(self) -> None:
-        for place, step in enumerate(self.plan["transactions"], start=1):
-            name = f"transaction {place} ({step['type']})"
-            if step["seq"] != place:
-                self.fail(f"{name}: seq is {step['seq']}")
-            if step["amount"] < 0.0:
-                self.fail(f"{name}: amount {step['amount']} is negative")
-            kind = {
-                "HOLD": self._hold,
-                "WITHDRAWAL": self._withdrawal,
-                "CONVERSION": self._conversion,
-                "ALLOCATION": self._allocation,
-            }[step["type"]]
-            kind(step, name)
-            self._gas(step, name)
-
-    def _hold(self, step: Document, name: str) -> None:
-        key = (step["from_location"], step["token"])
-        if abs(self.before.get(key, 0.0) - step["amount"]) > 1e-9 or step["total_cost_usd"]:
-            self.fail(f"{name}: {key} is not what is held, or holding costs")
-        self._worth(step["token"], step["amount"], step["amount_usd"], name)
-
-    def _withdrawal(self, step: Document, name: str) -> None:
-        pool, token, amount = step["from_location"], step["token"], step["amount"]
-        self._worth(token, amount, step["amount_usd"], name)
-        self.held[pool, token] = self._less(self.held.get((pool, token), 0.0), amount, name)
-        self.wallet[token] = self.wallet.get(token, 0.0) + amount
-        legs = self.withdrawn.setdefault(pool, {})
-        legs[token] = legs.get(token, 0.0) + amount
-        full = self.held[pool, token] <= 1e-9
-        if not full and step["amount_usd"] < self.limit["min_transaction_value"] - MONEY:
-            self.fail(f"{name}: {step['amount_usd']:.2f} USD is below min_transaction_value")
-        state = self._state(pool)
-        if state == "frozen":
-            self.fail(f"{name}: pool {pool} is frozen")
-
-    def _allocation(self, step: Document, name: str) -> None:
-        pool, token, amount = step["to_location"], step["token"], step["amount"]
-        self._worth(token, amount, step["amount_usd"], name)
-        self.wallet[token] = self._less(self.wallet.get(token, 0.0), amount, name)
-        self.held[pool, token] = self.held.get((pool, token), 0.0) + amount
-        legs = self.deposited.setdefault(pool, {})
-        legs[token] = legs.get(token, 0.0) + step["amount_usd"]
-        if self._state(pool) != "open":
-            self.fail(f"{name}: pool {pool} is {self._state(pool)}, not open")
-        elif token not in self.pool[pool]["tokens"]:
-            self.fail(f"{name}: pool {pool} does not take {token}")
-        if step["amount_usd"] < self.limit["min_transaction_value"] - MONEY:
-            self.fail(f"{name}: {step['amount_usd']:.2f} USD is below min_transaction_value")
-
-    def _conversion(self, step: Document, name: str) -> None:
-        source, target, amount = step["from_token"], step["to_token"], step["amount"]
-        self._worth(source, amount, step["amount_usd"], name)
-        fee = self.limit["conversion_rate"] * amount * self.price[source]
-        if abs(fee - step["conversion_cost_usd"]) > STEP:
-            self.fail(f"{name}: the fee is {step['conversion_cost_usd']}, due is {fee}")
-        received_usd = amount * self.price[source] - fee
-        if source == target:
-            self.fail(f"{name}: {source} into itself")
-        self._worth(target, step["to_amount"], received_usd, name)
-        self.wallet[source] = self._less(self.wallet.get(source, 0.0), amount, name)
-        self.wallet[target] = self.wallet.get(target, 0.0) + step["to_amount"]
-        self.costs += step["conversion_cost_usd"]
-        gas_usd = step["gas_cost_usd"]  # gas may be taken out of what was to be sold
-        if step["amount_usd"] < self.limit["min_transaction_value"] - MONEY - 100.0 * gas_usd:
-            self.fail(f"{name}: {step['amount_usd']:.2f} USD is below min_transaction_value")
-        if (target, source) in self.sold:
-            self.fail(f"{name}: {source} and {target} are converted both ways")
-        self.sold.add((source, target))
-
-    def _gas(self, step: Document, name: str) -> None:
-        paid = 0.0
-        for payment in step.get("gas_paid", ()):
-            token, amount = payment["token"], payment["amount"]
-            self._worth(token, amount, payment["amount_usd"], name)
-            self.wallet[token] = self._less(self.wallet.get(token, 0.0), amount, name)
-            paid += payment["amount_usd"]
-        if abs(paid - step["gas_cost_usd"]) > STEP:
-            self.fail(f"{name}: gas costs {step['gas_cost_usd']}, paid is {paid}")
-        total = step["gas_cost_usd"] + step["conversion_cost_usd"]
-        if abs(total - step["total_cost_usd"]) > STEP:
-            self.fail(f"{name}: total cost {step['total_cost_usd']} is not {total}")
-        self.costs += paid
-
-    def _worth(self, token: str, amount: float, stated_usd: float, name: str) -> None:
-        value = amount * self.price[token]
-        if abs(value - stated_usd) > STEP + 1e-9 * abs(value):
-            self.fail(f"{name}: {amount} {token} is {value} USD, not {stated_usd}")
-
-    def _less(self, balance: float, amount: float, name: str) -> float:
-        if amount > balance + 1e-6:
-            self.fail(f"{name}: spends {amount}, there is {balance}")
-        return max(balance - amount, 0.0)
-
-    # --- the books after ---
-
-    def _aum(self) -> float:
-        wallet = [amount * self.price[token] for token, amount in self.wallet.items()]
-        pools = [amount * self.price[token] for (_, token), amount in self.held.items()]
-        return math.fsum([*wallet, *pools])
-
-    def books(self) -> None:
-        plan = self.plan
-        stated = {(row["pool_id"], row["token"]): row["amount"] for row in plan["positions"]}
-        for key in sorted({*stated, *self.held}):
-            if abs(stated.get(key, 0.0) - self.held.get(key, 0.0)) > 1e-6:
-                self.fail(f"position {key}: plan {stated.get(key)}, replay {self.held.get(key)}")
-        for token in sorted({*plan["wallet"], *self.wallet}):
-            have = plan["wallet"].get(token, {"amount": 0.0})["amount"]
-            if abs(have - self.wallet.get(token, 0.0)) > 1e-6:
-                self.fail(f"wallet {token}: plan {have}, replay {self.wallet.get(token)}")
-        for name, mine, theirs in (
-            ("aum_before_usd", self.aum_before, plan["aum_before_usd"]),
-            ("aum_after_usd", self._aum(), plan["aum_after_usd"]),
-            ("costs", self.costs, plan["costs"]["total_usd"]),
-            (
-                "gas + conversion",
-                self.costs,
-                plan["costs"]["gas_usd"] + plan["costs"]["conversion_usd"],
-            ),
-            ("AUM before", self.aum_before, self._aum() + self.costs),
-        ):
-            if abs(mine - theirs) > MONEY:
-                self.fail(f"{name}: {mine} recomputed, {theirs} stated")
+class _Check(Replay):
+    """The limits, costs and claims of a plan whose transactions were carried out."""
 
     # --- pools ---
-
-    def _state(self, pool_id: str) -> str:
-        row = self.pool.get(pool_id)
-        return "exit" if row is None else str(row.get("state", "open"))
 
     def _legs(self, pool_id: str, book: Mapping[tuple[str, str], float]) -> dict[str, float]:
         """USD by token in a pool."""
@@ -247,7 +92,7 @@ class _Check:
 
     def pools(self) -> None:
         for pool_id in sorted({*self.pool, *(key[0] for key in self.held)}):
-            state = self._state(pool_id)
+            state = self.state(pool_id)
             before, after = self._size(pool_id, self.before), self._size(pool_id, self.held)
             moved = pool_id in self.deposited or pool_id in self.withdrawn
             if state == "exit" and after > STEP:
@@ -304,7 +149,7 @@ class _Check:
         n_out = len(out)
         if not self.limit["gas_per_leg"]:
             n_in = min(n_in, 1)
-            exits = self._state(pool_id) == "exit"
+            exits = self.state(pool_id) == "exit"
             inside = {token in tokens for token in out}
             n_out = min(n_out, 1) if exits else len(inside)
         due = n_in * own["allocation"] + n_out * own["withdrawal"]
@@ -323,10 +168,10 @@ class _Check:
         tolerance = 1.0 + self.limit["cap_tolerance"]
         for group in (1, 2, 3):
             ids = [i for i, row in self.pool.items() if row.get("risk_group") == group]
-            stay = [i for i in ids if self._state(i) != "exit"]
+            stay = [i for i in ids if self.state(i) != "exit"]
             before = math.fsum(self._size(i, self.before) for i in stay)
             after = math.fsum(self._size(i, self.held) for i in stay)
-            frozen = math.fsum(self._size(i, self.held) for i in stay if self._state(i) == "frozen")
+            frozen = math.fsum(self._size(i, self.held) for i in stay if self.state(i) == "frozen")
             cap = self.limit[f"group{group}_max_pct"] * self.aum_before
             most = before if cap < before <= cap * tolerance else cap
             if after > max(most, frozen) + MONEY:
@@ -355,7 +200,7 @@ class _Check:
         parts = [-self.costs]
         for pool_id, row in self.pool.items():
             tokens = row.get("tokens", [])
-            if self._state(pool_id) == "frozen" or row.get("forecast_apy_pct") is None:
+            if self.state(pool_id) == "frozen" or row.get("forecast_apy_pct") is None:
                 continue
             claim = math.fsum(
                 usd for token, usd in self._legs(pool_id, self.held).items() if token in tokens
@@ -374,25 +219,31 @@ class _Check:
         return math.fsum(parts)
 
     def claims(self) -> None:
-        plan, net = self.plan, self._net()
-        if abs(net - plan["expected"]["net_usd"]) > MONEY:
-            self.fail(f"expected net gain: {net} recomputed, {plan['expected']['net_usd']} stated")
+        plan, net, expected = self.plan, self._net(), self.plan["expected"]
+        for name, mine in (
+            ("net_usd", net),
+            ("yield_usd", net + self.costs),
+            ("horizon_days", self.limit["horizon_days"]),
+        ):
+            if differ(mine, expected[name], MONEY):
+                self.fail(f"expected {name}: {mine} recomputed, {expected[name]} stated")
         objective, bound = plan["objective_usd"], plan["bound_usd"]
-        if objective is None:
-            return
-        if bound is None or bound < objective - STEP:
+        if bound is None or not bound >= objective - STEP:
             self.fail(f"the bound {bound} is below the objective {objective}")
-        elif abs(bound - objective - plan["gap_usd"]) > STEP:
+        elif differ(bound - objective, plan["gap_usd"], STEP):
             self.fail(f"gap_usd {plan['gap_usd']} is not bound - objective")
-        cash = self.limit["cash_apy"] > 0.0
+        # the objective counts what idle cash earns, and chords of a diluted yield: never too much
+        cash_growth = (1.0 + self.limit["cash_apy"]) ** (self.limit["horizon_days"] / 365.0) - 1.0
+        idle = math.fsum(amount * self.price[token] for token, amount in self.wallet.items())
+        gain = net + cash_growth * idle
         diluted = any(row.get("rate_model") == "pro_rata" for row in self.pool.values())
-        if objective > net + MONEY and not cash:
-            self.fail(f"the objective {objective} promises more than the positions earn, {net}")
-        if not diluted and not cash and abs(objective - net) > MONEY:
-            self.fail(f"the objective {objective} is not the net gain {net}")
+        if not objective <= gain + MONEY:
+            self.fail(f"the objective {objective} promises more than the plan earns, {gain}")
+        if not diluted and differ(objective, gain, MONEY):
+            self.fail(f"the objective {objective} is not the net gain {gain}")
 
     def result(self) -> Verification:
-        after = self._aum()
+        after = self.aum()
         return Verification(
             violations=tuple(self.found),
             unaccounted_usd=self.aum_before - after - self.costs,

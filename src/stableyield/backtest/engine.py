@@ -68,7 +68,9 @@ class Runner:
         money = decision.settlement
         if abs(problem.aum_usd - money.aum_after_usd - money.costs_usd) > CENT_USD:
             raise ConservationError(
-                "AUM before is not AUM after plus costs", where=str(inputs.view)
+                f"{problem.aum_usd} USD before are not {money.aum_after_usd} USD after plus "
+                f"{money.costs_usd} USD of costs",
+                where=f"{self.policy.name} on {inputs.view.day}",
             )
         next_prices, price_flags = prices_of(tomorrow, money.after, parameters)
         result = next_day(

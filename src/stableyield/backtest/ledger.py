@@ -54,7 +54,7 @@ class PoolDay:
     others_usd : mapping of str to float, or None
         Everybody else's deposits, to dilute a positive return by our own; None: no dilution.
     tokens : mapping of str to collection of str
-        The tokens of each pool: a position in another token earns nothing.
+        The tokens of each known pool: a position in another token earns nothing.
     """
 
     returns: Mapping[str, float]
@@ -112,7 +112,10 @@ def next_day(
 def _returns(keys: list[tuple[str, str]], value_usd: Floats, pools: PoolDay) -> Floats:
     """Growth of each position after dilution; 0 for stranded legs, NaN where unknown."""
     earned = np.array([pools.returns.get(pool, np.nan) for pool, _ in keys], dtype=np.float64)
-    inside = np.array([token in pools.tokens.get(pool, ()) for pool, token in keys], dtype=bool)
+    inside = np.array(
+        [pool not in pools.tokens or token in pools.tokens[pool] for pool, token in keys],
+        dtype=bool,
+    )
     if pools.others_usd is not None and len(keys):
         names, place = np.unique([pool for pool, _ in keys], return_inverse=True)
         own = np.bincount(place, weights=value_usd * inside).astype(np.float64)[place]

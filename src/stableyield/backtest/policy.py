@@ -6,20 +6,18 @@ limits of pools (share of TVL) but not the strategy's diversification limits.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
 
 import numpy as np
 
-from stableyield.allocation import Plan, solve, verify
+from stableyield.allocation import Plan, checked, solve
 from stableyield.allocation.settle import nothing_done
 from stableyield.backtest.day import DayInputs, Prepared
 from stableyield.backtest.rebalance import rebalance
 from stableyield.domain.pool import PoolState
 from stableyield.domain.portfolio import Settlement
-from stableyield.errors import IntegrityError, SolverError
 
 TRAILING_DAYS = 30
 
@@ -44,7 +42,7 @@ class Decision:
     @property
     def is_held(self) -> bool:
         """Whether the book is held for want of a plan: infeasible, or none found in time."""
-        return self.plan is not None and math.isnan(self.plan.certificate.objective_usd)
+        return self.plan is not None and not self.plan.certificate.has_solution
 
 
 class Policy(Protocol):
@@ -66,7 +64,7 @@ class Optimised:
 
     name: str = "strategy"
 
-    def decide(self, prepared: Prepared, inputs: DayInputs) -> Decision:
+    def decide(self, prepared: Prepared, inputs: DayInputs) -> Decision:  # noqa: ARG002
         """Solve and verify.
 
         Raises
@@ -78,27 +76,8 @@ class Optimised:
         IntegrityError
             When the verifier finds fault with the plan: a bug.
         """
-        plan = solve(prepared.problem)
-        decision = Decision(plan.settlement, plan, plan.status)
-        if decision.is_held and plan.status == "time_limit":
-            if prepared.problem.parameters.on_failure == "raise":
-                raise SolverError(
-                    "no plan was found in time",
-                    where=f"day {inputs.view.day}",
-                    remedy="raise time_limit_seconds, or set on_failure=hold",
-                )
-            return decision  # an untouched book need not meet the limits
-        if plan.explanation["relaxed"]:  # the limits it was solved under are not the problem's
-            return decision
-        verification = verify(plan, prepared.problem)
-        if not verification.ok:
-            raise IntegrityError(
-                f"the plan fails verification: {verification.violations[0]}",
-                where=f"day {inputs.view.day}",
-                remedy="report this as a bug",
-                details=verification.violations[1:],
-            )
-        return decision
+        plan = checked(solve(prepared.problem))
+        return Decision(plan.settlement, plan, plan.status)
 
 
 @dataclass(frozen=True)
@@ -147,6 +126,8 @@ class BestSingle:
                 continue
             past = view.pool_series.apy_pct[-TRAILING_DAYS:, view.pool_index[pool.pool_id]]
             known = past[np.isfinite(past)]
+            if len(known) == 0:
+                continue
             usd = float(known.mean()) * min(problem.aum_usd, float(problem.tvl_cap_usd[i]))
             if best is None or usd > best[0]:
                 best = (usd, pool.pool_id)

@@ -28,26 +28,26 @@ def realised(tomorrow: MarketView, book: Book, parameters: AllocationParameters)
     returns, others, tokens = {}, {}, {}
     for pool_id in book.pool_ids:
         i = tomorrow.pool_index.get(pool_id)
+        earned = float("nan") if i is None else float(tomorrow.realised_return[i])
+        if np.isnan(earned) and parameters.missing_actual == "raise":
+            raise MissingDataError(
+                f"pool {pool_id} has no realised return",
+                where=f"day {tomorrow.day}",
+                remedy="set missing_actual to zero or last, or complete pool_daily",
+            )
         if i is None:
             continue
+        if np.isnan(earned) and parameters.missing_actual == "last":
+            earned = _last_return(tomorrow, i)
         tokens[pool_id] = tomorrow.pools[i].tokens
-        returns[pool_id] = float(tomorrow.realised_return[i])
-        if not np.isfinite(returns[pool_id]) and parameters.missing_actual != "zero":
-            returns[pool_id] = _last_return(tomorrow, i, pool_id, parameters)
+        returns[pool_id] = earned
         others[pool_id] = float(tomorrow.pool_series.tvl_usd[-1, i])
     diluted = others if parameters.own_impact == "pro_rata" else None
     return PoolDay(returns, diluted, tokens)
 
 
-def _last_return(
-    tomorrow: MarketView, i: int, pool_id: str, parameters: AllocationParameters
-) -> float:
-    if parameters.missing_actual == "raise":
-        raise MissingDataError(
-            f"pool {pool_id} has no realised return",
-            where=f"day {tomorrow.day}",
-            remedy="set missing_actual to zero or last, or complete pool_daily",
-        )
+def _last_return(tomorrow: MarketView, i: int) -> float:
+    """Last known return of pool number ``i``; NaN when older than a week."""
     by_price = tomorrow.pool_series.return_1d[-MAX_RETURN_AGE_DAYS:, i]
     by_rate = day_return(tomorrow.pool_series.apy_pct[-MAX_RETURN_AGE_DAYS:, i] / 100.0)
     recent = np.where(np.isfinite(by_price), by_price, by_rate)

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from stableyield._version import __version__
@@ -105,7 +106,9 @@ def _daily_log(records: Sequence[DayRecord]) -> pd.DataFrame:
 def _log_row(record: DayRecord, before: set[tuple[str, str]]) -> dict[str, Any]:
     money, result = record.decision.settlement, record.result
     held = set(money.after.positions)
-    growth = result.aum_usd / record.aum_start_usd
+    growth = np.float64(result.aum_usd / record.aum_start_usd)
+    with np.errstate(over="ignore"):  # a day that multiplies money is infinite over a year
+        apy_pct = float(100.0 * (growth**365 - 1.0))
     return {
         "exec_date": record.exec_date.isoformat(),
         "target_date": record.view.day.fromordinal(record.exec_date.toordinal() + 1).isoformat(),
@@ -120,7 +123,7 @@ def _log_row(record: DayRecord, before: set[tuple[str, str]]) -> dict[str, Any]:
         "price_usd": result.price_usd,
         "daily_actual_pnl": result.aum_usd - record.aum_start_usd,
         "daily_forecast_pnl": record.forecast_yield_usd - money.costs_usd,
-        "realised_apy_pct": 100.0 * (growth**365 - 1.0),
+        "realised_apy_pct": apy_pct,
         "n_positions": len({pool_id for pool_id, _ in held}),
         "n_token_changes": len(held ^ before),
         "turnover_usd": money.turnover_usd,

@@ -3,56 +3,67 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stableyield.cli.common import (
-    JsonOption,
-    PercentOption,
-    SetOption,
-    assignments,
+from stableyield.cli.common import JsonOption, PercentOption, SetOption, assignments
+from stableyield.cli.outputs import check_out_file
+from stableyield.cli.terminal import (
+    Column,
     console,
+    number,
     print_json,
+    print_notes,
+    print_path,
+    print_table,
+    working,
 )
-from stableyield.errors import InfeasibleError, InputError, IntegrityError
+from stableyield.errors import InfeasibleError, InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from stableyield.allocation import AllocationProblem, Plan
 
 MIN_PERCENT_MEDIAN = 0.5
+_WALLET = "warm_wallet"
 
 
 def allocate(
-    problem: Annotated[Path, typer.Argument(help="Problem file (see docs/formats.md).")],
-    out: Annotated[Path | None, typer.Option(help="Write the plan file here.")] = None,
+    problem: Annotated[
+        Path, typer.Argument(metavar="PROBLEM", help="Problem file (see docs/formats.md).")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the plan file here.")
+    ] = None,
     set_: SetOption = None,
     json_: JsonOption = False,
     confirm_percent: PercentOption = False,
 ) -> None:
-    """Solve one allocation problem and print the plan."""
-    from stableyield.allocation import read_problem, solve, verify
+    """Solve one allocation problem and print the plan.
+
+    Exits with 3 when no plan meets the limits; the plan file then holds the unchanged book.
+    """
+    check_out_file(out)
+    changes = assignments(set_)
+    from stableyield.allocation import checked, read_problem, solve
 
     task = read_problem(problem)
     if not confirm_percent:
         _ask_about_units(task, problem)
-    task = task.with_parameters(task.parameters.with_overrides(assignments(set_)))
-    plan = solve(task)
-    if not plan.explanation["relaxed"]:
-        verification = verify(plan, task)
-        if not verification.ok:
-            raise IntegrityError(
-                f"the plan fails verification: {verification.violations[0]}",
-                remedy="report this as a bug, with the problem file",
-                details=verification.violations[1:],
-            )
+    task = task.with_parameters(task.parameters.with_overrides(changes))
+    with working("solving"):
+        plan = checked(solve(task))
     document = plan.to_document()
     if out is not None:
         _write(document, out)
     if json_:
         print_json(document)
     else:
-        _show(plan, document, out)
+        _show(plan, document)
+        if out is not None:
+            print_path(console(), "plan written to ", out)
     if plan.status == "infeasible":
         raise InfeasibleError(
             "no plan meets the limits: " + plan.infeasible_because[0].detail,
@@ -82,57 +93,93 @@ def _write(document: dict[str, Any], path: Path) -> None:
     write_atomic(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
 
 
-def _show(plan: Plan, document: dict[str, Any], out: Path | None) -> None:
-    from rich.table import Table
-
+def _show(plan: Plan, document: dict[str, Any]) -> None:
     screen = console()
-    table = Table(title="Transactions", title_justify="left", header_style="bold")
-    columns: tuple[tuple[str, Literal["left", "right"]], ...] = (
-        ("#", "right"),
-        ("what", "left"),
-        ("from", "left"),
-        ("to", "left"),
-        ("amount", "right"),
-        ("token", "left"),
-        ("USD", "right"),
-        ("cost USD", "right"),
+    _show_transactions(screen, document["transactions"])
+    _show_book(screen, plan, document)
+    money, expected, certificate = plan.settlement, plan.expected, plan.certificate
+    proof = (
+        "the book stays as it is"
+        if plan.status == "infeasible"
+        else f"proven within {number(certificate.gap_usd, 4)} USD of the best plan, in "
+        f"{number(certificate.solve_seconds, 2)} s"
     )
-    for name, justify in columns:
-        table.add_column(name, justify=justify, no_wrap=name in {"#", "USD", "amount"})
-    for step in document["transactions"]:
-        swap = step["type"] == "CONVERSION"
-        token = f"{step['from_token']} -> {step['to_token']}" if swap else step["token"]
-        table.add_row(
+    lines = {
+        "status": f"{plan.status}: {proof}",
+        "AUM": f"{number(money.aum_before_usd)} -> {number(money.aum_after_usd)} USD",
+        "costs": f"{number(money.costs_usd)} USD (gas {number(money.gas_usd)}, conversion "
+        f"{number(money.conversion_usd)}); unaccounted {number(money.unaccounted_usd)}",
+        "expected": f"{number(expected.yield_usd)} USD yield in {expected.horizon_days:g} days, "
+        f"{number(expected.net_usd)} after costs; weighted APY "
+        f"{number(expected.weighted_apy_pct)} %",
+    }
+    for label, text in lines.items():
+        screen.print(f"{label:<9} {text}", soft_wrap=True)
+    print_notes(screen, "relaxed", plan.explanation["relaxed"], "yellow")
+    print_notes(screen, "binding", map(_binding, plan.explanation["binding"][:5]))
+
+
+def _show_transactions(screen: Console, transactions: list[dict[str, Any]]) -> None:
+    moves = [step for step in transactions if step["type"] != "HOLD"]
+    if not moves:
+        screen.print("nothing is moved")
+        return
+    columns = (
+        Column("#", is_number=True),
+        Column("what"),
+        Column("pool", may_fold=True),
+        Column("token"),
+        Column("amount", is_number=True),
+        Column("USD", is_number=True),
+        Column("cost USD", is_number=True),
+    )
+    rows = [
+        (
             str(step["seq"]),
             step["type"],
-            step["from_location"],
-            step["to_location"],
-            f"{step['amount']:,.2f}",
-            token,
-            f"{step['amount_usd']:,.2f}",
-            f"{step['total_cost_usd']:,.2f}",
+            " -> ".join(
+                place for place in (step["from_location"], step["to_location"]) if place != _WALLET
+            ),
+            step.get("token") or f"{step['from_token']} -> {step['to_token']}",
+            number(step["amount"]),
+            number(step["amount_usd"]),
+            number(step["total_cost_usd"]),
         )
-    screen.print(table)
-    money, expected = plan.settlement, plan.expected
-    screen.print(
-        f"status {plan.status}, gap {plan.certificate.gap_usd:,.4f} USD, "
-        f"{plan.certificate.solve_seconds:.3f} s"
-        if plan.status != "infeasible"
-        else "status infeasible: the book stays as it is"
+        for step in moves
+    ]
+    print_table(screen, f"{len(moves)} transactions, in this order", columns, rows)
+
+
+def _show_book(screen: Console, plan: Plan, document: dict[str, Any]) -> None:
+    """USD and share of AUM of each pool, and of the wallet, after the plan."""
+    usd_by_place: dict[str, float] = {}
+    for row in document["positions"]:
+        place = row["pool_id"]
+        usd_by_place[place] = usd_by_place.get(place, 0.0) + row["amount_usd"]
+    ordered = sorted(usd_by_place.items(), key=lambda item: (-item[1], item[0]))
+    wallet_usd = sum(row["amount_usd"] for row in document["wallet"].values())
+    pools = {pool.pool_id: pool for pool in plan.problem.pools}
+    aum_usd = plan.settlement.aum_after_usd
+    columns = (
+        Column("pool", may_fold=True),
+        Column("symbol", may_fold=True),
+        Column("forecast APY %", is_number=True),
+        Column("USD", is_number=True),
+        Column("% of AUM", is_number=True),
     )
-    screen.print(
-        f"AUM {money.aum_before_usd:,.2f} -> {money.aum_after_usd:,.2f} USD, costs "
-        f"{money.costs_usd:,.2f} (gas {money.gas_usd:,.2f}, conversion "
-        f"{money.conversion_usd:,.2f}), unaccounted {abs(money.unaccounted_usd):.2f}"
-    )
-    screen.print(
-        f"expected over {expected.horizon_days:g} days: yield {expected.yield_usd:,.2f}, net "
-        f"{expected.net_usd:,.2f} USD, weighted APY {expected.weighted_apy_pct:.2f} %"
-    )
-    for note in plan.explanation["relaxed"]:
-        screen.print(f"relaxed: {note}")
-    for row in plan.explanation["binding"][:5]:
-        pool = f" of {row['pool_id']}" if row["pool_id"] else ""
-        screen.print(f"binding: {row['limit']}{pool}, {row['usd_per_usd']:.5f} USD per extra USD")
-    if out is not None:
-        screen.print(f"plan written to {out}")
+    rows = [
+        (
+            place,
+            pools[place].symbol if place in pools else "",
+            number(pools[place].apy_pct if place in pools else None),
+            number(usd),
+            number(100.0 * usd / aum_usd if aum_usd else None, 1),
+        )
+        for place, usd in (*ordered, ("(wallet)", wallet_usd))
+    ]
+    print_table(screen, "Book after the plan", columns, rows)
+
+
+def _binding(row: dict[str, Any]) -> str:
+    pool = f" of {row['pool_id']}" if row["pool_id"] else ""
+    return f"{row['limit']}{pool}, worth {row['usd_per_usd']:.5f} USD per dollar of room"

@@ -1,13 +1,16 @@
 """The command line: commands are thin, errors are one line with a remedy, exit codes are fixed.
 
-Exit codes: 0 done, 2 bad usage or bad input, 3 infeasible, 4 a source failed, 5 a data-quality
-stop, 1 a bug. Heavy imports stay inside the commands: ``stableyield --help`` must be instant.
+Exit codes: 0 done, 2 bad usage or bad input, 3 infeasible, 4 a source or the database failed,
+5 a data-quality stop, 1 a bug, 130 interrupted. Heavy imports stay inside the commands:
+``stableyield --help`` must be instant.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -15,9 +18,15 @@ from stableyield._version import __version__
 from stableyield.cli import allocate, backtest, demo, market, report, screening
 from stableyield.errors import StableyieldError
 
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+# the parser's class of usage errors, whichever package typer takes its parser from
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
+
 app = typer.Typer(
     name="stableyield",
     help="Put a stablecoin treasury to work in DeFi and prove what it did.",
+    epilog="Exit codes: 0 done, 2 bad usage or input, 3 infeasible, 4 a source failed, "
+    "5 a data-quality stop, 1 a bug.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -50,19 +59,52 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; errors of this package become one line and an exit code."""
+    """Run the command line on the arguments of this process, and exit."""
+    sys.exit(run())
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; whatever goes wrong becomes one line on standard error, details after it.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Instead of those of this process.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
     try:
-        app()
+        return int(app(arguments, prog_name="stableyield", standalone_mode=False) or 0)
     except StableyieldError as error:
-        _complain(error.one_line, error.details)
-        sys.exit(error.exit_code)
+        return _complain(error.one_line, error.details, error.exit_code)
+    except _USAGE_ERROR as error:
+        return _complain_about_usage(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted", (), INTERRUPTED)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _complain(f"{where}{error.strerror or error} (check the path and its permissions)")
-        sys.exit(2)
+        what = f"{where}{error.strerror or error} (check the path, its permissions and the disk)"
+        return _complain(what, (), 2)
+    except Exception as error:  # noqa: BLE001 - the last door: a bug is reported, not hidden
+        what = f"{type(error).__name__}: {error} (a bug: please report it with what follows)"
+        return _complain(what, tuple(traceback.format_exc().splitlines()), 1)
 
 
-def _complain(message: str, details: tuple[str, ...] = ()) -> None:
-    typer.echo(f"error: {message}", err=True)
+def _complain_about_usage(error: Any) -> int:
+    """The parser's message first, then how the command is used."""
+    message = error.format_message()
+    if not message:  # no arguments at all: the help has been printed
+        return 2
+    context = error.ctx
+    usage = () if context is None else (f"see: {context.command_path} --help",)
+    return _complain(message, usage, 2)
+
+
+def _complain(message: str, details: Sequence[str], exit_code: int) -> int:
+    typer.echo(f"error: {' '.join(message.splitlines())}", err=True)
     for line in details:
         typer.echo(f"  {line}", err=True)
+    return exit_code

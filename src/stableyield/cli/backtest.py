@@ -3,123 +3,121 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from stableyield.cli.common import (
+    ForecastOption,
     JsonOption,
     MarketOption,
     ParOption,
     PercentOption,
     SetOption,
-    console,
-    day_of,
+    aum_of,
+    check_token,
     fixed_gas,
+    forecaster_of,
     load_market,
     parameters_of,
-    print_json,
-    progress_bar,
+    span_of,
 )
-from stableyield.errors import ParameterError
+from stableyield.cli.outputs import check_out_directory
+from stableyield.cli.terminal import (
+    Column,
+    console,
+    number,
+    print_json,
+    print_notes,
+    print_path,
+    print_table,
+    progress_bar,
+    working,
+)
 
-if TYPE_CHECKING:
-    from stableyield.forecast import Forecaster
+# heading, metric, digits
+_COLUMNS = (
+    ("net APY %", "net_apy_pct", 2),
+    ("drawdown %", "max_drawdown_pct", 2),
+    ("costs USD", "costs_usd", 2),
+    ("turnover USD", "turnover_usd", 0),
+    ("profit USD", "profit_usd", 2),
+)
 
 
 def backtest(
     market: MarketOption,
-    start: Annotated[str | None, typer.Option(help="First exec day, YYYY-MM-DD.")] = None,
-    end: Annotated[str | None, typer.Option(help="Last exec day, YYYY-MM-DD.")] = None,
+    start: Annotated[
+        str | None, typer.Option(metavar="DAY", help="First exec day, YYYY-MM-DD.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option(metavar="DAY", help="Last exec day, YYYY-MM-DD.")
+    ] = None,
     aum: Annotated[float, typer.Option(help="USD to start with.")] = 1_000_000.0,
     token: Annotated[str, typer.Option(help="Token that the start money is in.")] = "USDC",
-    forecast: Annotated[
-        str, typer.Option(help="last, mean7, mean30, ewma, median, reversion, or foreign.")
-    ] = "ewma",
+    forecast: ForecastOption = "ewma",
     set_: SetOption = None,
     gas_usd: Annotated[
-        str | None, typer.Option(metavar="A,W,C", help="Fixed gas in USD per transaction.")
+        str | None,
+        typer.Option(
+            metavar="A,W,C",
+            help="Fixed gas in USD of an allocation, a withdrawal and a conversion.",
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write tables and report here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write tables and report here.")
+    ] = None,
     assume_par: ParOption = False,
     confirm_percent: PercentOption = False,
     json_: JsonOption = False,
 ) -> None:
     """Backtest the strategy and its benchmarks over a market's history."""
+    first, last = span_of(start, end)
+    aum_usd, gas, parameters = aum_of(aum), fixed_gas(gas_usd), parameters_of(set_)
+    check_out_directory(out)
     from stableyield.backtest import BacktestSettings, GasPricing, run_backtest
     from stableyield.report import compute_metrics, write_run
 
     settings = BacktestSettings(
-        start=day_of(start, "--start"),
-        end=day_of(end, "--end"),
-        aum_usd=aum,
+        start=first,
+        end=last,
+        aum_usd=aum_usd,
         token=token,
-        parameters=parameters_of(set_),
+        parameters=parameters,
         forecaster=forecaster_of(forecast),
-        gas=GasPricing(fixed=fixed_gas(gas_usd)),
+        gas=GasPricing(fixed=gas),
     )
     panel = load_market(market, assume_par=assume_par, confirm_percent=confirm_percent)
+    check_token(token, panel)
     with progress_bar("backtest") as progress:
         result = run_backtest(panel, settings, progress=progress)
-    metrics = compute_metrics(result)
-    page = write_run(result, out) if out is not None else None
+    with working("measuring and writing"):
+        metrics = compute_metrics(result)
+        page = write_run(result, out) if out is not None else None
     if json_:
         print_json({**metrics, "report": str(page) if page else None})
-        return
-    show_metrics(metrics, result.run["assumptions"])
-    screen = console()
-    if page is None:
-        screen.print("nothing was written; give --out DIR for tables and a report")
     else:
-        screen.print(f"report: {page}", soft_wrap=True)
-
-
-def forecaster_of(name: str) -> Forecaster:
-    """A forecaster by its name on the command line.
-
-    Raises
-    ------
-    ParameterError
-        When there is none of that name.
-    """
-    from stableyield.forecast import BASELINES, ForeignForecaster, baseline
-
-    if name == "foreign":
-        return ForeignForecaster()
-    if name not in BASELINES:
-        names = ", ".join([*BASELINES, "foreign"])
-        raise ParameterError(f"no forecaster is called {name!r}", remedy=f"choose one of {names}")
-    return baseline(name)
+        show_metrics(metrics, result.run["assumptions"])
+        if page is None:
+            console().print("nothing was written; give --out DIR for tables and a report")
+        else:
+            print_path(console(), "report: ", page)
 
 
 def show_metrics(metrics: dict[str, Any], assumptions: list[str]) -> None:
     """The strategy beside its benchmarks, with warnings and assumptions in plain sight."""
-    from rich.table import Table
-
     screen = console()
-    table = Table(
-        title=f"{metrics['start']} to {metrics['end']}, {metrics['n_days']} days",
-        title_justify="left",
-        header_style="bold",
+    strategy = metrics["strategy"]
+    policies = {"strategy": strategy, **metrics["benchmarks"]}
+    print_table(
+        screen,
+        f"{metrics['start']} to {metrics['end']}, {metrics['n_days']} days, "
+        f"AUM {number(strategy['aum_start_usd'])} -> {number(strategy['aum_end_usd'])} USD",
+        (Column("policy"), *(Column(heading, is_number=True) for heading, _, _ in _COLUMNS)),
+        (
+            (policy, *(number(row.get(key), digits) for _, key, digits in _COLUMNS))
+            for policy, row in policies.items()
+        ),
     )
-    table.add_column("policy")
-    columns = (
-        ("net APY %", "net_apy_pct"),
-        ("max drawdown %", "max_drawdown_pct"),
-        ("costs USD", "costs_usd"),
-        ("turnover USD", "turnover_usd"),
-        ("end AUM USD", "aum_end_usd"),
-    )
-    for title, _ in columns:
-        table.add_column(title, justify="right")
-    for policy, row in (("strategy", metrics["strategy"]), *metrics["benchmarks"].items()):
-        table.add_row(policy, *(_number(row.get(key)) for _, key in columns))
-    screen.print(table)
-    for warning in metrics["warnings"]:
-        screen.print(f"warning: {warning}", style="yellow")
-    for assumption in assumptions:
-        screen.print(f"assumed: {assumption}", style="dim")
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:,.2f}"
+    print_notes(screen, "warning", metrics["warnings"], "yellow")
+    print_notes(screen, "assumed", assumptions, "dim")

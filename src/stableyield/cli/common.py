@@ -1,23 +1,22 @@
-"""What commands share: option types, assignments, progress, printing."""
+"""What commands share: option types, and reading what was typed."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import difflib
+import math
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stableyield.errors import InputError, ParameterError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from stableyield.config import AllocationParameters
     from stableyield.domain.costs import GasCosts
+    from stableyield.forecast import Forecaster
     from stableyield.market.panel import MarketPanel
 
 MarketOption = Annotated[
@@ -25,9 +24,11 @@ MarketOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A parameter; may be repeated."),
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="A parameter (docs/parameters.md); may be repeated."
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 ParOption = Annotated[
     bool,
     typer.Option(
@@ -38,14 +39,9 @@ PercentOption = Annotated[
     bool,
     typer.Option("--confirm-percent", help="APY columns with low values really are percent."),
 ]
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Where people read: the width of the terminal, or 100 columns."""
-    from rich.console import Console
-
-    probe = Console(stderr=stderr)
-    return probe if probe.is_terminal else Console(stderr=stderr, width=100)
+ForecastOption = Annotated[
+    str, typer.Option(help="last, mean7, mean30, ewma, median, reversion, or foreign.")
+]
 
 
 def assignments(pairs: Sequence[str] | None) -> dict[str, str]:
@@ -54,16 +50,18 @@ def assignments(pairs: Sequence[str] | None) -> dict[str, str]:
     Raises
     ------
     ParameterError
-        When a text has no ``=`` or a name occurs twice.
+        When a text has no ``=``, no name or no value, or a name occurs twice.
     """
     result: dict[str, str] = {}
     for pair in pairs or ():
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise ParameterError(f"--set {pair!r} has no '='", remedy="write --set name=value")
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not name:
+            raise ParameterError(
+                f"--set {pair!r} is no assignment", remedy="write --set name=value"
+            )
         if name in result:
             raise ParameterError(f"--set gives {name!r} twice", remedy="give it once")
-        result[name.strip()] = value.strip()
+        result[name] = value
     return result
 
 
@@ -74,7 +72,7 @@ def parameters_of(pairs: Sequence[str] | None) -> AllocationParameters:
     return AllocationParameters().with_overrides(assignments(pairs))
 
 
-def day_of(text: str | None, name: str) -> date | None:
+def day_of(text: str, name: str) -> date:
     """A day as YYYY-MM-DD.
 
     Raises
@@ -82,14 +80,42 @@ def day_of(text: str | None, name: str) -> date | None:
     InputError
         When the text is no such day.
     """
-    if text is None:
-        return None
     try:
         return date.fromisoformat(text)
     except ValueError as error:
         raise InputError(
-            f"{name} {text!r} is not a day", remedy="write it as YYYY-MM-DD"
+            f"{name} {text!r} is not a day", remedy="write it as YYYY-MM-DD, 2024-03-01"
         ) from error
+
+
+def span_of(start: str | None, end: str | None) -> tuple[date | None, date | None]:
+    """First and last day, each open where it is absent.
+
+    Raises
+    ------
+    InputError
+        When a text is not a day, or the first is after the last.
+    """
+    first = None if start is None else day_of(start, "--start")
+    last = None if end is None else day_of(end, "--end")
+    if first is not None and last is not None and first > last:
+        raise InputError(
+            f"--end {last} is before --start {first}", remedy="swap them, or correct one"
+        )
+    return first, last
+
+
+def aum_of(aum_usd: float) -> float:
+    """An amount of USD to start with.
+
+    Raises
+    ------
+    InputError
+        When it is not positive and finite.
+    """
+    if not 0.0 < aum_usd < math.inf:
+        raise InputError(f"--aum is {aum_usd:g}", remedy="give a positive amount of USD")
+    return aum_usd
 
 
 def fixed_gas(text: str | None) -> GasCosts | None:
@@ -98,7 +124,7 @@ def fixed_gas(text: str | None) -> GasCosts | None:
     Raises
     ------
     InputError
-        When the text is not three numbers.
+        When the text is not three numbers, or one is negative or not finite.
     """
     from stableyield.domain.costs import GasCosts
 
@@ -114,31 +140,54 @@ def fixed_gas(text: str | None) -> GasCosts | None:
     return GasCosts(allocation, withdrawal, conversion)
 
 
+def forecaster_of(name: str) -> Forecaster:
+    """A forecaster by its name on the command line.
+
+    Raises
+    ------
+    ParameterError
+        When there is none of that name.
+    """
+    from stableyield.forecast import BASELINES, ForeignForecaster, baseline
+
+    if name == "foreign":
+        return ForeignForecaster()
+    names = [*BASELINES, "foreign"]
+    if name not in names:
+        raise ParameterError(
+            f"no forecaster is called {name!r}{did_you_mean(name, names)}",
+            remedy=f"choose one of {', '.join(names)}",
+        )
+    return baseline(name)
+
+
 def load_market(directory: Path, *, assume_par: bool, confirm_percent: bool) -> MarketPanel:
     """The market in a directory."""
+    from stableyield.cli.terminal import working
     from stableyield.market.files import read_market
 
-    return read_market(directory, assume_par=assume_par, confirm_percent=confirm_percent)
+    with working(f"reading {directory}"):
+        return read_market(directory, assume_par=assume_par, confirm_percent=confirm_percent)
 
 
-def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
-    """One JSON document on standard output."""
-    typer.echo(json.dumps(value, indent=1, allow_nan=False))
+def check_token(token: str, panel: MarketPanel) -> None:
+    """Refuse a start token that the market has never heard of.
+
+    Raises
+    ------
+    ParameterError
+        With the nearest name, as symbols are case-exact, and all names.
+    """
+    known = panel.as_of(panel.last_day).tokens
+    if token not in known:
+        raise ParameterError(
+            f"--token {token!r} is not in the market{did_you_mean(token, known)}",
+            remedy=f"symbols are case-exact; the market has {', '.join(sorted(known))}",
+        )
 
 
-@contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error; nothing where that is not a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = ("[progress.description]{task.description}", BarColumn())
-    screen = console(stderr=True)
-    with Progress(
-        *columns,
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=screen,
-        disable=not screen.is_terminal,
-    ) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``, did you mean 'X'?`` for the nearest known name; nothing when none is near."""
+    by_folded = {each.casefold(): each for each in known}
+    close = difflib.get_close_matches(name.casefold(), by_folded, n=1)
+    return f", did you mean {by_folded[close[0]]!r}?" if close else ""

@@ -7,14 +7,20 @@ from typing import Annotated
 
 import typer
 
-from stableyield.cli.common import console
+from stableyield.cli.common import JsonOption
+from stableyield.cli.terminal import console, print_json, print_path, working
 
 
 def report(
-    directory: Annotated[Path, typer.Argument(help="What `backtest --out` wrote.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="What `backtest --out` wrote.")],
+    json_: JsonOption = False,
 ) -> None:
     """Render the report of a run again from its tables."""
     from stableyield.report import read_run, write_run
 
-    page = write_run(read_run(directory), directory)
-    console().print(f"report: {page}", soft_wrap=True)
+    with working("writing the report"):
+        page = write_run(read_run(directory), directory)
+    if json_:
+        print_json({"report": str(page)})
+    else:
+        print_path(console(), "report: ", page)

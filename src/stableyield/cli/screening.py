@@ -3,118 +3,210 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stableyield.cli.backtest import forecaster_of
 from stableyield.cli.common import (
+    ForecastOption,
     JsonOption,
     MarketOption,
     ParOption,
     PercentOption,
     SetOption,
-    console,
     day_of,
+    did_you_mean,
+    forecaster_of,
     load_market,
     parameters_of,
-    print_json,
 )
-from stableyield.errors import InputError
+from stableyield.cli.outputs import check_out_file
+from stableyield.cli.terminal import (
+    Column,
+    console,
+    number,
+    print_json,
+    print_notes,
+    print_table,
+    working,
+)
+from stableyield.errors import MissingDataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from stableyield.screening import QualityReport, Screening
 
 
 def screen(
     market: MarketOption,
-    day: Annotated[str, typer.Option(help="Day, YYYY-MM-DD; only what was known by its end.")],
-    forecast: Annotated[str, typer.Option(help="Forecaster for the final filter.")] = "ewma",
+    day: Annotated[
+        str,
+        typer.Option(metavar="DAY", help="YYYY-MM-DD; only what was known by its end is used."),
+    ],
+    forecast: ForecastOption = "ewma",
     set_: SetOption = None,
-    reasons: Annotated[bool, typer.Option(help="List every pool with its reasons.")] = False,
+    reasons: Annotated[
+        bool, typer.Option("--reasons", help="List every pool with its reasons.")
+    ] = False,
     assume_par: ParOption = False,
     confirm_percent: PercentOption = False,
     json_: JsonOption = False,
 ) -> None:
-    """Say which pools may be used on a day, and why not the others."""
-    from rich.markup import escape
-    from rich.table import Table
+    """Say which pools may be used on a day, and why not the others.
 
+    Exits with 5 when the data of the day are so bad that nothing may be traded on them.
+    """
+    chosen, parameters = day_of(day, "--day"), parameters_of(set_)
     from stableyield.backtest.day import screen_day
     from stableyield.screening import assess
 
-    chosen = day_of(day, "--day")
-    parameters = parameters_of(set_)
+    forecaster = forecaster_of(forecast)
     panel = load_market(market, assume_par=assume_par, confirm_percent=confirm_percent)
-    if chosen is None:
-        raise InputError("--day is empty", remedy="write it as YYYY-MM-DD")
     view = panel.as_of(chosen)
-    screening = screen_day(view, parameters, forecaster_of(forecast))
-    quality = assess(view)
-    rows = screening.to_frame()
+    screening, quality = screen_day(view, parameters, forecaster), assess(view)
     if json_:
+        findings = quality.to_frame()
         print_json(
             {
-                "day": day,
-                "pools": rows.drop(columns="day")
-                .astype(object)
-                .where(rows.notna(), None)
-                .to_dict("records"),
+                "day": chosen.isoformat(),
+                "pools": _records(screening.to_frame().drop(columns="day")),
                 "quality": {
                     "score": quality.score,
-                    "findings": [str(finding) for finding in quality.findings],
+                    "findings": _records(findings.drop(columns="day")),
                 },
             }
         )
-        return
+    else:
+        _show_screening(screening, quality)
+        if reasons:
+            for pool_id in screening.pool_ids:
+                console().print(screening.explain(pool_id), soft_wrap=True)
+    quality.raise_if_critical()
+
+
+def _show_screening(screening: Screening, quality: QualityReport) -> None:
     out = console()
-    table = Table(title=f"{len(rows)} pools on {day}", title_justify="left", header_style="bold")
-    for name in ("rule", "pools that fail it"):
-        table.add_column(name, justify="right" if name != "rule" else "left")
-    for rule, n in screening.counts.items():
-        table.add_row(str(rule), str(n))
-    out.print(table)
-    open_pools = rows[rows["state"] == "open"]
-    groups = open_pools["risk_group"].value_counts().sort_index()
+    pools = screening.to_frame()
+    is_open = pools["state"] == "open"
+    by_group = [str(int((is_open & (pools["risk_group"] == group)).sum())) for group in (1, 2, 3)]
     out.print(
-        f"{len(open_pools)} pools are open; by risk group: "
-        + ", ".join(f"{g}: {n}" for g, n in groups.items())
+        f"{screening.day}: {is_open.sum()} of {len(pools)} pools may be bought; "
+        f"in risk groups 1, 2, 3: {', '.join(by_group)}"
     )
-    out.print(f"data quality {quality.score:.0f} of 100")
+    if screening.counts:
+        alone = pools["rules"].value_counts()
+        print_table(
+            out,
+            "Why not the others",
+            (Column("rule"), *(Column(name, is_number=True) for name in ("pools", "only this"))),
+            (
+                (str(rule), str(n_pools), str(alone.get(str(rule), 0)))
+                for rule, n_pools in screening.counts.items()
+            ),
+        )
+    out.print(f"data quality {number(quality.score, 0)} of 100")
     for finding in quality.findings:
-        out.print(escape(f"  {finding}"))
-    if reasons:
-        for pool_id in screening.pool_ids:
-            out.print(escape(screening.explain(pool_id)), highlight=False)
+        some = f" ({', '.join(finding.examples)})" if finding.examples else ""
+        sentence = f"{finding.what}; {finding.action}{some}"
+        print_notes(out, str(finding.severity), [f"{finding.check}: {sentence}"])
 
 
 def icebox(
-    prices: Annotated[Path, typer.Option(help="prices_daily or OHLC table, parquet or csv.")],
+    prices: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="prices_daily or OHLC table, parquet or csv."),
+    ],
+    token: Annotated[
+        list[str] | None, typer.Option(help="Only this token; may be repeated.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Only this source, where the file has a column source.")
+    ] = None,
     set_: SetOption = None,
-    out: Annotated[Path | None, typer.Option(help="Write the events here as csv.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the stays here as csv.")
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Say when each token entered and left the icebox."""
-    from rich.markup import escape
-    from rich.table import Table
-
+    check_out_file(out)
+    parameters = parameters_of(set_)
     from stableyield.market.tables import read_table
     from stableyield.report.export import write_atomic
     from stableyield.screening import icebox_from_prices_frame
 
-    events = icebox_from_prices_frame(read_table(prices), parameters_of(set_))
-    shown = events.assign(
-        **{name: events[name].dt.strftime("%Y-%m-%d") for name in ("entered", "left")}
+    with working("judging prices"):
+        table = _only(read_table(prices), prices, token, source)
+        stays = icebox_from_prices_frame(table, parameters)
+    stays = stays.assign(
+        **{name: stays[name].dt.strftime("%Y-%m-%d") for name in ("entered", "left")}
     )
     if out is not None:
-        write_atomic(out, shown.to_csv(index=False, lineterminator="\n").encode())
+        write_atomic(out, stays.to_csv(index=False, lineterminator="\n").encode())
     if json_:
-        print_json(shown.astype(object).where(shown.notna(), None).to_dict("records"))
-        return
-    table = Table(title=f"{len(shown)} stays", title_justify="left", header_style="bold")
-    columns = [c for c in ("token", "source", "entered", "left", "by", "close_usd") if c in shown]
-    for name in columns:
-        table.add_column(name, justify="right" if name == "close_usd" else "left")
-    for row in (
-        shown[columns].astype(object).where(shown[columns].notna(), None).itertuples(index=False)
-    ):
-        cells = ["still inside" if v is None else v for v in row]
-        table.add_row(*(escape(f"{v:.4f}" if isinstance(v, float) else str(v)) for v in cells))
-    console().print(table)
+        print_json(_records(stays))
+    else:
+        _show_stays(stays)
+        if out is not None:
+            console().print(f"written to {out}", soft_wrap=True)
+
+
+def _only(
+    table: pd.DataFrame, path: Path, tokens: list[str] | None, source: str | None
+) -> pd.DataFrame:
+    """The rows of some tokens and of one source.
+
+    Raises
+    ------
+    MissingDataError
+        When the table has no such token or source.
+    """
+    names = "token" if "token" in table else "symbol"
+    for column, wanted in ((names, tokens or []), ("source", [source] if source else [])):
+        if not wanted:
+            continue
+        known = sorted(set(table[column].dropna().astype(str))) if column in table else []
+        for name in wanted:
+            if name not in known:
+                raise MissingDataError(
+                    f"there is no {column} {name!r}{did_you_mean(name, known)}",
+                    where=str(path),
+                    remedy=f"choose from {', '.join(known)}" if known else "leave the option out",
+                )
+        table = table[table[column].isin(wanted)]
+    return table
+
+
+def _show_stays(stays: pd.DataFrame) -> None:
+    has_source = "source" in stays
+    columns = (
+        Column("token"),
+        *([Column("source", may_fold=True)] if has_source else []),
+        *(Column("entered"), Column("left"), Column("breach"), Column("close", is_number=True)),
+    )
+    rows = [
+        (
+            str(row["token"]),
+            *([str(row["source"])] if has_source else []),
+            row["entered"],
+            row["left"] or "still inside",
+            str(row["by"]),
+            number(row["close_usd"], 4),
+        )
+        for row in _records(stays)
+    ]
+    screen = console()
+    n_inside = int(stays["left"].isna().sum())
+    title = f"{len(stays)} stays in the icebox, {n_inside} of them not over"
+    print_table(screen, title, columns, rows)
+    screen.print("close: USD on the day of entry")
+    if has_source and len(set(stays["source"])) > 1:
+        screen.print("each source of a coin is judged by itself; choose one with --source")
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows for JSON; what is missing is null."""
+    plain = table.astype(object)
+    rows = plain.where(table.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]

@@ -44,7 +44,7 @@ def price_of(token: str, prices_usd: Mapping[str, float], where: str = "") -> fl
 
 def rounding_amount(token: str, prices_usd: Mapping[str, float], aum_usd: float) -> float:
     """How far a balance of ``token`` may be off by the rounding of floats, in token units."""
-    return max(1e-3 * AMOUNT_TOLERANCE, FLOAT_ROUNDING * aum_usd / prices_usd[token])
+    return max(1e-9, FLOAT_ROUNDING * aum_usd) / prices_usd[token]
 
 
 K = TypeVar("K", str, Position)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
@@ -307,6 +308,19 @@ class MarketPanel:
             GasSeries(_read_only(gas.gas_gwei), _read_only(gas.eth_usd)),
             provenance or Provenance(),
         )
+
+    @classmethod
+    def from_directory(cls, directory: Path | str, *, assume_par: bool = False) -> MarketPanel:
+        """The market in a market directory (see docs/formats.md).
+
+        Raises
+        ------
+        InputError
+            When a table is missing or breaks its contract; names file, column and row.
+        """
+        from stableyield.market.files import read_market  # noqa: PLC0415 - it needs us
+
+        return read_market(Path(directory), assume_par=assume_par)
 
     @property
     def first_day(self) -> date:

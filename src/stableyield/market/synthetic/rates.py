@@ -20,8 +20,8 @@ Bools = NDArray[np.bool_]
 BURN_IN_DAYS = 60  # so that the first day is as typical as any other
 
 _CALM, _VOLATILE, _SPIKE = 0, 1, 2
-_JUMP_LOG_MAX = 4.0
-_MOVEMENT_MAX = 0.8
+_JUMP_LOG_MAX = 1.8
+_MOVEMENT_MAX = 0.5  # log rate in a day, jumps apart: fits the largest real movements
 _NO_DUST_SHARE, _DUST_MEDIAN_PCT = 0.6, 0.005  # what a pool pays that pays nothing
 _MARKET_PACE = 0.1
 _KINK = 0.9  # utilisation at which a lending rate turns steep
@@ -254,8 +254,9 @@ def _step_base(
     factor = np.where(state.regime == _CALM, 1.0, model.volatile_factor)
     burst = np.exp(model.burst_log_sd * today["burst"])
     movement = np.minimum(traits.volatility * factor * burst, _MOVEMENT_MAX)
+    kept = np.where(state.slow > 0.0, model.high_persistence, model.persistence)
     state.slow = (
-        model.persistence * state.slow
+        kept * state.slow
         + movement * today["slow"]
         - settings.sizes.rate_elasticity * state.flow_shock
     )

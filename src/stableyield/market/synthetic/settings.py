@@ -53,7 +53,8 @@ class RateModel:
     Parameters
     ----------
     level_median_pct, level_log_sd : float
-        Long-run base APY of a pool, percent: median and log standard deviation over pools.
+        Base APY of a pool at the middle of its range, percent: median and log standard deviation
+        over pools. The mean is lower: what falls stays down longer than what rises.
     market_log_sd, market_persistence : float
         Common factor: stationary log standard deviation and AR(1) coefficient per day.
     volatility_median, volatility_log_sd : float
@@ -62,8 +63,9 @@ class RateModel:
         Largest daily log movement of a pool in the calm regime.
     burst_log_sd : float
         Most days are quiet and a few are not: log standard deviation of a day's movement.
-    persistence : float
-        AR(1) coefficient per day of the slow part: mean reversion.
+    persistence, high_persistence : float
+        AR(1) coefficient per day of the slow part below and above its mean. A high rate reverts
+        faster: borrowers repay and lenders arrive.
     transient_ratio : float
         Size of the part that is gone the next day, relative to the slow part's movement.
     volatile_factor : float
@@ -83,24 +85,25 @@ class RateModel:
         Base and reward APY are cut here, percent.
     """
 
-    level_median_pct: float = 5.8
-    level_log_sd: float = 0.5
+    level_median_pct: float = 7.1
+    level_log_sd: float = 0.375
     market_log_sd: float = 0.2
     market_persistence: float = 0.99
-    volatility_median: float = 0.011
-    volatility_log_sd: float = 1.2
+    volatility_median: float = 0.0105
+    volatility_log_sd: float = 1.05
     volatility_max: float = 0.3
-    burst_log_sd: float = 2.3
-    persistence: float = 0.915
-    transient_ratio: float = 1.6
-    volatile_factor: float = 1.75
-    calm_to_volatile: float = 0.07
+    burst_log_sd: float = 2.05
+    persistence: float = 0.98
+    high_persistence: float = 0.885
+    transient_ratio: float = 1.35
+    volatile_factor: float = 2.6
+    calm_to_volatile: float = 0.12
     volatile_to_calm: float = 0.12
-    to_spike: float = 0.06
+    to_spike: float = 0.1
     spike_to_volatile: float = 0.9
-    jump_log_mean: float = 0.7
+    jump_log_mean: float = 0.42
     jump_up_share: float = 0.6
-    jump_decay: float = 0.37
+    jump_decay: float = 0.27
     dead_share: float = 0.1
     idle_share: float = 0.2
     idle_hazard: float = 0.02
@@ -131,7 +134,7 @@ class RewardModel:
     min_days: float = 5.0
     level_median_pct: float = 2.2
     level_log_sd: float = 0.75
-    noise: float = 0.05
+    noise: float = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,7 @@ class SizeModel:
     noise: float = 0.025
     noise_log_sd: float = 0.9
     burst_log_sd: float = 1.2
-    rate_elasticity: float = 0.15
+    rate_elasticity: float = 0.08
     loss_hazard: float = 1.0 / 8000.0
     loss_mean: float = 0.02
     return_noise: float = 0.05
@@ -261,12 +264,14 @@ class SyntheticSettings:
                 f"tokens are {list(self.tokens)}", remedy="name at least three, none twice"
             )
         for name, value in self._numbers():
-            if not (math.isfinite(value) and value >= 0.0):
-                raise ParameterError(f"{name} is {value}", remedy="give a finite number, 0 or more")
-            if name.endswith(_PROBABILITY_SUFFIXES) and value > 1.0:
-                raise ParameterError(f"{name} is {value}", remedy="give a share from 0 to 1")
+            _check_number(name, value)
         if self.universe.pair_share + self.universe.triple_share > 1.0:
             raise ParameterError("pair_share and triple_share exceed 1", remedy="lower one of them")
+        if self.prices.depeg_min > self.prices.depeg_max:
+            raise ParameterError(
+                f"prices.depeg_min {self.prices.depeg_min} exceeds prices.depeg_max",
+                remedy="swap them",
+            )
 
     def _numbers(self) -> Iterator[tuple[str, float]]:
         for part in ("universe", "rates", "rewards", "sizes", "prices"):
@@ -286,3 +291,26 @@ _PROBABILITY_SUFFIXES = (
     "to_spike",
     "spike_to_volatile",
 )
+_POSITIVE = (
+    "_median",
+    "_median_pct",
+    "_median_usd",
+    "_median_gwei",
+    "_min_gwei",
+    "_start_usd",
+    "depeg_min",
+    "sizes.median_usd",
+)
+
+
+def _check_number(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value >= 0.0):
+        raise ParameterError(f"{name} is {value}", remedy="give a finite number, 0 or more")
+    if value == 0.0 and name.endswith(_POSITIVE):
+        raise ParameterError(f"{name} is 0", remedy="give a positive number")
+    if value > 1.0 and name.endswith(_PROBABILITY_SUFFIXES):
+        raise ParameterError(f"{name} is {value}", remedy="give a share from 0 to 1")
+    if value >= 1.0 and name == "prices.depeg_max":
+        raise ParameterError(f"{name} is {value}", remedy="a price stays positive: less than 1")
+    if value < 1.0 and name == "rates.idle_days":
+        raise ParameterError(f"{name} is {value}", remedy="give 1 day or more")
