@@ -19,6 +19,13 @@ if TYPE_CHECKING:
         solve,
         verify,
     )
+    from stableyield.allocation.notebook import (
+        AllocationOptimizer,
+        build_token_universe,
+        calculate_aum,
+        calculate_gas_fee_usd,
+        calculate_transaction_gas_fees,
+    )
     from stableyield.backtest import BacktestResult, BacktestSettings, GasPricing, run_backtest
     from stableyield.config import AllocationParameters
     from stableyield.domain.costs import GasCosts, GasTable
@@ -37,6 +44,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "allocation": ("AllocationProblem", "Plan", "PoolInput", "Verification", "solve", "verify"),
+    "allocation.notebook": (
+        "AllocationOptimizer",
+        "build_token_universe",
+        "calculate_aum",
+        "calculate_gas_fee_usd",
+        "calculate_transaction_gas_fees",
+    ),
     "backtest": ("BacktestResult", "BacktestSettings", "GasPricing", "run_backtest"),
     "config": ("AllocationParameters",),
     "domain.costs": ("GasCosts", "GasTable"),
@@ -56,6 +70,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AllocationOptimizer",
     "AllocationParameters",
     "AllocationProblem",
     "BacktestResult",
@@ -77,6 +92,10 @@ __all__ = [
     "Verification",
     "__version__",
     "baseline",
+    "build_token_universe",
+    "calculate_aum",
+    "calculate_gas_fee_usd",
+    "calculate_transaction_gas_fees",
     "compute_metrics",
     "evaluate",
     "icebox_from_prices_frame",

@@ -188,6 +188,37 @@ def test_a_pool_that_fails_takes_what_was_in_it_and_no_more():
     assert log["aum_end"].iloc[1] == pytest.approx(1e6 - in_a, rel=1e-3)
 
 
+def half_a_feed(on, n_days=10):
+    """Three pools, of which only the first has a row on day ``on``."""
+    apy = np.tile([4.0, 8.0, 6.0], (n_days, 1))
+    apy[on, 1:] = NAN
+    arrays = {"apy_pct": apy, "tvl_usd": np.where(np.isnan(apy), NAN, 1e7)}
+    return hand_made([*POOLS, pool("c")], n_days, arrays)
+
+
+def test_nobody_trades_on_a_day_whose_data_cannot_be_trusted():
+    result = run_backtest(half_a_feed(5), start=day(5), parameters=lax(), gas=NO_GAS)
+    log = result.daily_log
+    assert log["status"].tolist() == ["held", "done", "done", "done"]
+    assert log["solver_status"].tolist() == ["data_quality", "optimal", "optimal", "optimal"]
+    first, *others = flags_by_day(result)
+    assert first[0].startswith("data quality: critical universe: 1 pools have a row today")
+    assert others == [[], [], []]
+    assert result.transactions["exec_date"].min() == day(6).isoformat()
+    turnover = result.benchmarks.set_index(["policy", "exec_date"])["turnover_usd"]
+    for name in ("best_single", "equal_weight"):
+        assert turnover[name].gt(0.0).tolist() == [False, True, False, False]
+
+
+def test_a_book_is_kept_and_earns_on_a_day_whose_data_cannot_be_trusted():
+    result = run(half_a_feed(5), start=day(3))
+    log = result.daily_log
+    assert log["status"].tolist() == ["done", "done", "held", "done", "done", "done"]
+    assert log["aum_after"].iloc[2] == log["aum_start"].iloc[2] == log["aum_end"].iloc[1]
+    assert log["yield_usd"].iloc[2] > 0.0
+    assert log["n_positions"].nunique() == 1
+
+
 # --- start ----------------------------------------------------------------------------------------
 
 

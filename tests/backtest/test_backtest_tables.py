@@ -19,7 +19,7 @@ from stableyield.backtest.tables import build_result, code_sha256
 from stableyield.config import AllocationParameters, sha256_of
 from stableyield.domain.costs import GasCosts
 from stableyield.domain.portfolio import Book
-from stableyield.forecast import ForeignForecaster
+from stableyield.forecast import ForeignForecaster, baseline
 from support.markets import NO_GAS, column, day, hand_made, lax, observed, pool, synthetic_panel
 
 TABLES = ("daily_log", "positions", "transactions", "benchmarks", "timings")
@@ -186,7 +186,7 @@ def test_a_run_says_what_it_was_made_of(result):
     assert run["code_version"] == __version__
     assert (run["start"], run["end"], run["n_days"]) == ("2024-02-05", "2024-02-18", 14)
     assert (run["aum_start_usd"], run["token"], run["policy"]) == (1e6, "USDC", "strategy")
-    assert run["forecaster"].startswith("ewma(half_life_days=2")
+    assert run["forecaster"] == baseline("ewma").model_version
     assert set(run["libraries"]) >= {"numpy", "pandas", "highspy"}
     assert run["assumptions"][:-1] == list(panel.provenance.assumptions) != []
     assert "mainnet" in run["assumptions"][-1]

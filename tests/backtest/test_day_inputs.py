@@ -149,9 +149,10 @@ def test_the_problem_carries_forecast_price_and_risk_group():
     assert ready.problem.prices_usd == {"DAI": 0.99, "USDC": 1.01}
 
 
-def test_a_short_horizon_is_forecast_as_a_day():
-    inputs = observed(hand_made([A], 3), day(2), lax(horizon_days=0.2))
-    assert inputs.forecast.horizon_days == 1
+@pytest.mark.parametrize(("asked", "forecast"), [(0.2, 1), (1.0, 1), (7.4, 7), (30.0, 30)])
+def test_the_horizon_is_forecast_in_whole_days_and_at_least_one(asked, forecast):
+    inputs = observed(hand_made([A], 3), day(2), lax(horizon_days=asked))
+    assert inputs.forecast.horizon_days == forecast
 
 
 def test_an_icebox_token_is_known_to_the_day():

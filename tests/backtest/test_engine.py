@@ -251,15 +251,25 @@ def test_a_span_that_the_market_does_not_have(start, end, message):
         run_backtest(CALM, start=start, end=end)
 
 
+def test_one_exec_day_is_enough():
+    log = run_backtest(CALM, start=day(4), end=day(4), parameters=lax(), gas=NO_GAS).daily_log
+    assert log["exec_date"].tolist() == [day(4).isoformat()]
+
+
 def test_a_market_of_one_day_has_no_exec_day():
     with pytest.raises(DayOutOfRangeError):
         run_backtest(hand_made([pool("a")], 1))
 
 
-@pytest.mark.parametrize("aum_usd", [0.0, -5.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("aum_usd", [0.0, -5.0, float("nan")])
 def test_the_start_money_is_a_positive_amount(aum_usd):
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="aum_usd is"):
         run_backtest(CALM, aum_usd=aum_usd)
+
+
+def test_the_start_money_is_finite():
+    with pytest.raises(InputError, match="has amount inf"):
+        run_backtest(CALM, aum_usd=float("inf"))
 
 
 def test_the_start_token_needs_a_price_on_the_first_day():

@@ -63,9 +63,19 @@ def test_best_single_respects_the_size_limit_of_its_pool():
     assert decision.settlement.after.positions == pytest.approx({("c", "USDC"): 5e5})
 
 
+def test_best_single_brings_along_what_lies_elsewhere():
+    filtered = np.zeros((70, 3))
+    filtered[40, 1] = 1.0  # b pays, but may not be bought
+    panel = three_pools(apy_pct=np.array([4.0, 99.0, 9.0]), is_filtered_out=filtered, tvl_usd=1e9)
+    book = Book({"USDC": 1e5}, {("a", "USDC"): 2e5, ("b", "USDC"): 3e5})
+    decision = BestSingle().decide(*prepared(panel, day(40), book, lax()))
+    after = decision.settlement.after
+    assert after.positions == pytest.approx({("c", "USDC"): 6e5}, abs=0.02)
+
+
 def test_best_single_looks_at_thirty_days_of_the_past_and_no_more():
     apy = np.full((70, 3), 5.0)
-    apy[:10, 0] = 500.0  # older than 30 days on day 40
+    apy[:11, 0] = 500.0  # older than 30 days on day 40
     apy[41:, 1] = 500.0  # the future
     apy[11:41, 2] = 5.1
     policy = BestSingle()

@@ -136,6 +136,13 @@ def test_the_smallest_deposit_gives_way_when_there_is_too_little_for_all():
     assert 144.0 < a + b <= 150.0 - 2 * 2.0 - 0.01 + 1e-9
 
 
+def test_only_as_many_deposits_are_given_up_as_must_be():
+    pools = [open_pool("a"), open_pool("b"), open_pool("c")]
+    targets = {"a": 100.0, "b": 60.0, "c": 55.0}  # of 170 USD neither b nor c would get 50
+    done = rebalance(problem(pools, Book({"USDC": 170.0})), targets)
+    assert done.after.positions == pytest.approx({("a", "USDC"): 100.0, ("b", "USDC"): 60.0})
+
+
 def test_a_small_excess_is_not_worth_a_withdrawal():
     book = Book({"USDC": 10.0}, {("a", "USDC"): 549.0})
     assert moves(rebalance(problem([open_pool("a")], book), {"a": 500.0})) == []

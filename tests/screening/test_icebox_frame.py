@@ -90,5 +90,5 @@ def test_a_missing_column_is_named(column):
 def test_an_empty_key_is_named_with_its_row(column):
     frame = prices()
     frame.loc[2, column] = None
-    with pytest.raises(ContractError, match="row 2"):
+    with pytest.raises(ContractError, match="row 3"):
         icebox_from_prices_frame(frame, PARAMETERS)

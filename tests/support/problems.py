@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +184,48 @@ def seed_document(**parameters: object) -> dict[str, object]:
 def seed_problem(**parameters: object) -> AllocationProblem:
     """The golden instance with some parameters changed."""
     return AllocationProblem.from_json(seed_document(**parameters))
+
+
+# --- the same problem in other money ---
+
+
+def scaled(task: AllocationProblem, factor: float, *, costs: bool = False) -> AllocationProblem:
+    """The problem with all amounts and TVL times ``factor``; with ``costs``, what is fixed too."""
+    f = factor if costs else 1.0
+    p = task.parameters
+
+    def gas(given: GasCosts) -> GasCosts:
+        return GasCosts(given.allocation * f, given.withdrawal * f, given.conversion * f)
+
+    return replace(
+        task,
+        pools=[
+            replace(one, tvl_usd=one.tvl_usd * factor, gas=gas(one.gas) if one.gas else None)
+            for one in task.pools
+        ],
+        book=Book(
+            {token: amount * factor for token, amount in task.book.wallet.items()},
+            {key: amount * factor for key, amount in task.book.positions.items()},
+        ),
+        gas=gas(task.gas),
+        parameters=p.model_copy(
+            update={
+                "min_transaction_value": p.min_transaction_value * f,
+                "min_position_usd": p.min_position_usd * f,
+                "gap_usd": None if p.gap_usd is None else p.gap_usd * f,
+            }
+        ),
+    )
+
+
+def repriced(task: AllocationProblem, prices_usd: Mapping[str, float]) -> AllocationProblem:
+    """The problem with the same USD in tokens of other prices."""
+
+    def units(token: str, amount: float) -> float:
+        return amount * task.prices_usd[token] / prices_usd[token]
+
+    book = Book(
+        {token: units(token, amount) for token, amount in task.book.wallet.items()},
+        {key: units(key[1], amount) for key, amount in task.book.positions.items()},
+    )
+    return replace(task, book=book, prices_usd=prices_usd)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
@@ -204,21 +205,31 @@ def _too_little_room(problem: AllocationProblem) -> list[Limit]:
 
 
 def _by_lifting(problem: AllocationProblem) -> tuple[Limit, ...]:
-    found = []
-    p = problem.parameters
-    for names, needed in (
-        (("min_pools",), float(problem.min_pools)),
-        (("min_invested_pct",), p.min_invested_pct * problem.aum_usd),
-        (_GROUP_CAPS, math.nan),
-    ):
-        lifted = _lifted(p, names)
-        if lifted != p and is_feasible(problem.with_parameters(lifted)):
-            available = math.nan
-            if names == ("min_pools",):
-                available = float(_most_pools(problem).min_pools)
-            detail = f"without {', '.join(names)} there is a plan"
-            found.append(Limit(", ".join(names), needed, available, detail))
-    if not found:
-        due = "gas of the transactions that the limits force cannot be paid"
-        found.append(Limit("gas", math.nan, problem.aum_usd, due))
-    return tuple(found)
+    """The limits without which there is a plan: single ones, else the fewest that must go together.
+
+    Gas is to blame only when no limit is.
+    """
+    families = {
+        names: needed
+        for names, needed in (
+            (("min_pools",), float(problem.min_pools)),
+            (("min_invested_pct",), problem.parameters.min_invested_pct * problem.aum_usd),
+            (_GROUP_CAPS, math.nan),
+        )
+        if _lifted(problem.parameters, names) != problem.parameters
+    }
+    for n_together in range(1, len(families) + 1):
+        found = []
+        for chosen in combinations(families, n_together):
+            names = tuple(chain.from_iterable(chosen))
+            if is_feasible(problem.with_parameters(_lifted(problem.parameters, names))):
+                needed = families[chosen[0]] if n_together == 1 else math.nan
+                available = (
+                    float(_most_pools(problem).min_pools) if names == ("min_pools",) else math.nan
+                )
+                detail = f"without {', '.join(names)} there is a plan"
+                found.append(Limit(", ".join(names), needed, available, detail))
+        if found:
+            return tuple(found)
+    due = "gas of the transactions that the limits force cannot be paid"
+    return (Limit("gas", math.nan, problem.aum_usd, due),)

@@ -163,8 +163,8 @@ class Plan:
             "infeasible_because": [
                 {
                     "limit": limit.limit,
-                    "needed": limit.needed,
-                    "available": limit.available,
+                    "needed": _number(limit.needed),
+                    "available": _number(limit.available),
                     "detail": limit.detail,
                 }
                 for limit in self.infeasible_because

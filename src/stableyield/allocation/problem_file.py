@@ -20,6 +20,7 @@ from stableyield.domain.pool import PoolState
 from stableyield.domain.portfolio import CENT_USD, Book
 from stableyield.errors import ContractError, InputError
 
+_UTF8 = "give a text file in UTF-8"
 _REQUIRED = ("token_prices_usd", "gas_usd", "wallet", "pools")
 _OPTIONAL = ("positions", "parameters", "tvl_includes_position")
 _NOTES = ("about", "gas_inputs", "aum_usd")  # read by people; aum_usd is checked
@@ -53,13 +54,23 @@ def read_problem(source: Path | str | Mapping[str, Any]) -> AllocationProblem:
         raise InputError(
             f"cannot be read: {error.strerror}", where=str(path), remedy="check the path"
         ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"is not JSON: {error}", where=str(path), remedy=_UTF8) from error
     try:
-        document = json.loads(text, parse_constant=_no_constant)
-    except ValueError as error:
+        document = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_key_twice)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"is not JSON: {error}", where=str(path)) from error
     if not isinstance(document, Mapping):
         raise ContractError("must be a JSON object", where=str(path))
-    return _problem(document, str(path))
+    try:
+        return _problem(document, str(path))
+    except InputError as error:
+        if error.where.startswith(str(path)):
+            raise
+        where = f"{path}, {error.where}" if error.where else str(path)
+        raise type(error)(
+            error.what, where=where, remedy=error.remedy, details=error.details
+        ) from error
 
 
 def problem_document(problem: AllocationProblem) -> dict[str, Any]:
@@ -262,6 +273,16 @@ def _choice(value: Any, allowed: Sequence[Any], where: str) -> Any:
         choices = ", ".join(str(choice) for choice in allowed)
         raise ContractError(f"is {value!r}, must be one of: {choices}", where=where)
     return value
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object as JSON gives it; a repeated key would silently lose a balance or a limit."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {twice!r} occurs twice")
+    return row
 
 
 def _no_constant(name: str) -> float:

@@ -60,6 +60,8 @@ def solve_mip(model: SparseModel, *, gap: float, time_limit_seconds: float) -> S
         "mip_abs_gap": gap,
         "mip_rel_gap": 0.0,
         "time_limit": time_limit_seconds,
+        # a binary of 1e-6 hides 1e-6 of its largest amount: what the pattern then misses
+        "mip_feasibility_tolerance": 1e-9,
         # measured on allocation problems: two to four times faster, same answers
         "mip_heuristic_run_rins": False,
         "mip_heuristic_run_rens": False,

@@ -20,7 +20,14 @@ from stableyield.domain.portfolio import Book
 from stableyield.errors import MissingDataError
 from stableyield.forecast import Forecast, Forecaster
 from stableyield.market.panel import MarketView
-from stableyield.screening import IceboxTracker, PoolForecasts, Screening, screen
+from stableyield.screening import (
+    IceboxTracker,
+    PoolForecasts,
+    QualityReport,
+    Screening,
+    assess,
+    screen,
+)
 
 MAX_PRICE_AGE_DAYS = 7
 
@@ -62,9 +69,10 @@ class GasPricing:
 
 @dataclass(frozen=True, eq=False)
 class DayInputs:
-    """What every policy of a day shares: the view, the forecast and the icebox."""
+    """What every policy of a day shares: the view, its quality, the forecast and the icebox."""
 
     view: MarketView
+    quality: QualityReport
     forecast: Forecast
     iceboxed: frozenset[str]
     unjudged: frozenset[str]
@@ -85,10 +93,11 @@ def observe(
     icebox: IceboxTracker,
     gas: GasPricing,
 ) -> DayInputs:
-    """Forecast and icebox of the view's day."""
-    horizon_days = max(1, round(parameters.horizon_days))
+    """Forecast, icebox and data quality of the view's day."""
+    forecast = forecaster.forecast(view, max(1, round(parameters.horizon_days)))
+    quality = assess(view)
     iceboxed = icebox.advance(view)
-    return DayInputs(view, forecaster.forecast(view, horizon_days), iceboxed, icebox.unjudged, gas)
+    return DayInputs(view, quality, forecast, iceboxed, icebox.unjudged, gas)
 
 
 def screen_day(

@@ -64,7 +64,11 @@ class Runner:
         started = time.perf_counter()
         prepared = prepare(inputs, self.book, parameters)
         problem = prepared.problem
-        decision = self.policy.decide(prepared, inputs)
+        decision = (
+            Decision.hold(problem, "data_quality")
+            if inputs.quality.critical
+            else self.policy.decide(prepared, inputs)
+        )
         money = decision.settlement
         if abs(problem.aum_usd - money.aum_after_usd - money.costs_usd) > CENT_USD:
             raise ConservationError(
@@ -82,6 +86,7 @@ class Runner:
         self.book = result.book
         self.last_plan = decision.plan or self.last_plan
         missing = tuple(f"no realised return: {pool_id}" for pool_id in result.missing)
+        stops = tuple(f"data quality: {finding}" for finding in inputs.quality.critical)
         return DayRecord(
             policy=self.policy.name,
             exec_date=inputs.view.day,
@@ -91,7 +96,7 @@ class Runner:
             result=result,
             forecast_yield_usd=forecast_yield_usd(inputs, money.after, problem.prices_usd),
             risk_groups={pool.pool_id: pool.risk_group for pool in problem.pools},
-            flags=(*prepared.flags, *price_flags, *missing),
+            flags=(*stops, *prepared.flags, *price_flags, *missing),
             seconds=time.perf_counter() - started,
         )
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from stableyield.allocation import Plan, checked, solve
+from stableyield.allocation import AllocationProblem, Plan, checked, solve
 from stableyield.allocation.settle import nothing_done
 from stableyield.backtest.day import DayInputs, Prepared
 from stableyield.backtest.rebalance import rebalance
@@ -41,8 +41,14 @@ class Decision:
 
     @property
     def is_held(self) -> bool:
-        """Whether the book is held for want of a plan: infeasible, or none found in time."""
-        return self.plan is not None and not self.plan.certificate.has_solution
+        """Whether the book is held: no plan was found, or the data cannot be traded on."""
+        no_plan = self.plan is not None and not self.plan.certificate.has_solution
+        return no_plan or self.status == "data_quality"
+
+    @classmethod
+    def hold(cls, problem: AllocationProblem, status: str) -> Decision:
+        """Do nothing, for the reason that ``status`` gives."""
+        return cls(nothing_done(problem), status=status)
 
 
 class Policy(Protocol):
@@ -88,7 +94,7 @@ class Idle:
 
     def decide(self, prepared: Prepared, inputs: DayInputs) -> Decision:  # noqa: ARG002
         """Do nothing."""
-        return Decision(nothing_done(prepared.problem))
+        return Decision.hold(prepared.problem, "done")
 
 
 @dataclass
@@ -113,7 +119,7 @@ class BestSingle:
             for pool in problem.pools
         )
         if self.chosen is None or not (entering or must_leave):
-            return Decision(nothing_done(problem))
+            return Decision.hold(problem, "done")
         i = problem.pool_index.get(self.chosen)
         room = 0.0 if i is None else float(np.nan_to_num(problem.tvl_cap_usd[i]))
         return Decision(rebalance(problem, {self.chosen: min(problem.aum_usd, room)}))

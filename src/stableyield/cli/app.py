@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from stableyield._version import __version__
-from stableyield.cli import allocate, backtest, demo, market, report, screening
+from stableyield.cli import allocate, backtest, demo, market, report, scenarios, screening
 from stableyield.errors import StableyieldError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -34,6 +34,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("allocate")(allocate.allocate)
 app.command("backtest")(backtest.backtest)
+app.command("scenarios")(scenarios.scenarios)
 app.command("report")(report.report)
 app.command("screen")(screening.screen)
 app.command("icebox")(screening.icebox)

@@ -15,6 +15,8 @@ from stableyield.cli.common import (
     PercentOption,
     SetOption,
     aum_of,
+    check_forecasts,
+    check_gas,
     check_token,
     fixed_gas,
     forecaster_of,
@@ -89,6 +91,8 @@ def backtest(
     )
     panel = load_market(market, assume_par=assume_par, confirm_percent=confirm_percent)
     check_token(token, panel)
+    check_forecasts(forecast, panel, market)
+    check_gas(gas, panel, market)
     with progress_bar("backtest") as progress:
         result = run_backtest(panel, settings, progress=progress)
     with working("measuring and writing"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stableyield.errors import InputError, ParameterError
+from stableyield.errors import InputError, MissingDataError, ParameterError
 
 if TYPE_CHECKING:
     from stableyield.config import AllocationParameters
@@ -183,6 +183,43 @@ def check_token(token: str, panel: MarketPanel) -> None:
         raise ParameterError(
             f"--token {token!r} is not in the market{did_you_mean(token, known)}",
             remedy=f"symbols are case-exact; the market has {', '.join(sorted(known))}",
+        )
+
+
+def check_forecasts(name: str, panel: MarketPanel, directory: Path) -> None:
+    """Refuse the foreign forecaster where the market came without forecasts.
+
+    Raises
+    ------
+    MissingDataError
+        When not one forecast is there: every pool would be excluded on every day.
+    """
+    import numpy as np
+
+    forecasts = panel.as_of(panel.last_day).pool_series.forecast_apy_pct
+    if name == "foreign" and not np.isfinite(forecasts).any():
+        raise MissingDataError(
+            "there are no foreign forecasts",
+            where=str(directory),
+            remedy="add forecasts.parquet or .csv (docs/formats.md), or choose another --forecast",
+        )
+
+
+def check_gas(fixed: GasCosts | None, panel: MarketPanel, directory: Path) -> None:
+    """Refuse a market without any gas price, unless the costs are fixed.
+
+    Raises
+    ------
+    MissingDataError
+        When neither is there.
+    """
+    import numpy as np
+
+    if fixed is None and not np.isfinite(panel.as_of(panel.last_day).gas.gas_gwei).any():
+        raise MissingDataError(
+            "there are no gas prices",
+            where=str(directory),
+            remedy="add gas_daily.parquet or .csv, or fix the costs: --gas-usd A,W,C in USD",
         )
 
 

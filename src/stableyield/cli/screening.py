@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from stableyield.cli.common import (
     ParOption,
     PercentOption,
     SetOption,
+    check_forecasts,
     day_of,
     did_you_mean,
     forecaster_of,
@@ -63,6 +65,7 @@ def screen(
 
     forecaster = forecaster_of(forecast)
     panel = load_market(market, assume_par=assume_par, confirm_percent=confirm_percent)
+    check_forecasts(forecast, panel, market)
     view = panel.as_of(chosen)
     screening, quality = screen_day(view, parameters, forecaster), assess(view)
     if json_:
@@ -70,7 +73,7 @@ def screen(
         print_json(
             {
                 "day": chosen.isoformat(),
-                "pools": _records(screening.to_frame().drop(columns="day")),
+                "pools": _pools(screening),
                 "quality": {
                     "score": quality.score,
                     "findings": _records(findings.drop(columns="day")),
@@ -83,6 +86,17 @@ def screen(
             for pool_id in screening.pool_ids:
                 console().print(screening.explain(pool_id), soft_wrap=True)
     quality.raise_if_critical()
+
+
+def _pools(screening: Screening) -> list[dict[str, Any]]:
+    """One object a pool, with its reasons as a list of objects."""
+    rows = _records(screening.to_frame().drop(columns=["day", "rules", "reasons", "flags"]))
+    for row, reasons, flags in zip(
+        rows, screening.reasons, screening.flag_reasons, strict=True
+    ):  # nothing is held, so no pool is gone
+        row["reasons"] = [asdict(reason) for reason in reasons]
+        row["flags"] = [asdict(flag) for flag in flags]
+    return rows
 
 
 def _show_screening(screening: Screening, quality: QualityReport) -> None:
@@ -132,13 +146,17 @@ def icebox(
     """Say when each token entered and left the icebox."""
     check_out_file(out)
     parameters = parameters_of(set_)
-    from stableyield.market.tables import read_table
+    from stableyield.market.tables import origin_of_file, read_table
     from stableyield.report.export import write_atomic
     from stableyield.screening import icebox_from_prices_frame
 
     with working("judging prices"):
-        table = _only(read_table(prices), prices, token, source)
-        stays = icebox_from_prices_frame(table, parameters)
+        table = read_table(prices)
+        stays = icebox_from_prices_frame(table, parameters, origin=origin_of_file(prices))
+    for column, wanted in (("token", token or []), ("source", [source] if source else [])):
+        _check_known(wanted, column, table, prices)
+        if wanted:
+            stays = stays[stays[column].isin(wanted)]
     stays = stays.assign(
         **{name: stays[name].dt.strftime("%Y-%m-%d") for name in ("entered", "left")}
     )
@@ -152,30 +170,23 @@ def icebox(
             console().print(f"written to {out}", soft_wrap=True)
 
 
-def _only(
-    table: pd.DataFrame, path: Path, tokens: list[str] | None, source: str | None
-) -> pd.DataFrame:
-    """The rows of some tokens and of one source.
+def _check_known(names: list[str], column: str, table: pd.DataFrame, path: Path) -> None:
+    """Refuse tokens or sources that the table does not have.
 
     Raises
     ------
     MissingDataError
-        When the table has no such token or source.
+        With the nearest name and all names.
     """
-    names = "token" if "token" in table else "symbol"
-    for column, wanted in ((names, tokens or []), ("source", [source] if source else [])):
-        if not wanted:
-            continue
-        known = sorted(set(table[column].dropna().astype(str))) if column in table else []
-        for name in wanted:
-            if name not in known:
-                raise MissingDataError(
-                    f"there is no {column} {name!r}{did_you_mean(name, known)}",
-                    where=str(path),
-                    remedy=f"choose from {', '.join(known)}" if known else "leave the option out",
-                )
-        table = table[table[column].isin(wanted)]
-    return table
+    theirs = "symbol" if column == "token" and "token" not in table else column
+    known = sorted(set(table[theirs].dropna().astype(str))) if theirs in table else []
+    for name in names:
+        if name not in known:
+            raise MissingDataError(
+                f"there is no {column} {name!r}{did_you_mean(name, known)}",
+                where=str(path),
+                remedy=f"choose from {', '.join(known)}" if known else "leave the option out",
+            )
 
 
 def _show_stays(stays: pd.DataFrame) -> None:

@@ -98,7 +98,7 @@ class Baseline:
 
     @cached_property
     def model_version(self) -> str:
-        """Name and every option, for example ``ewma(half_life_days=2, ...)``."""
+        """Name and every option, for example ``ewma(half_life_days=7, ...)``."""
         options = (*self.options, *sorted(vars(self.window).items()))
         return f"{self.name}({', '.join(f'{key}={value:g}' for key, value in options)})"
 
@@ -190,7 +190,7 @@ BASELINES: Mapping[str, tuple[Callable[..., Floats], Mapping[str, float]]] = Map
         "last": (rules.last_value, {}),
         "mean7": (partial(rules.mean_of_days, days=7), {}),
         "mean30": (partial(rules.mean_of_days, days=30), {}),
-        "ewma": (rules.weighted_mean, {"half_life_days": 2.0}),
+        "ewma": (rules.weighted_mean, {"half_life_days": 7.0}),
         "median": (rules.median_of_days, {"days": 7}),
         "reversion": (rules.reversion, {"days": 7}),
     }

@@ -84,7 +84,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    return pd.read_csv(
+    table = pd.read_csv(
         path,
         dtype=dict.fromkeys(_TEXT_COLUMNS, "str"),
         keep_default_na=False,
@@ -92,3 +92,12 @@ def _read_csv(path: Path) -> pd.DataFrame:
         skip_blank_lines=False,  # so that a row's number is its line
         low_memory=False,
     )
+    header = str(table.columns[0])
+    for separator in (";", "\t", "|"):
+        if len(table.columns) == 1 and separator in header:
+            raise ContractError(
+                f"the columns are separated by {separator!r}",
+                where=str(path),
+                remedy="separate them by commas, with a point in decimals",
+            )
+    return table

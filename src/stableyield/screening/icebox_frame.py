@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from stableyield.errors import ContractError
+from stableyield.market.columns import Origin, is_missing, to_numbers, to_timestamps
 from stableyield.screening.icebox import icebox_history
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def icebox_from_prices_frame(
     frame: pd.DataFrame,
     parameters: AllocationParameters,
     overrides: Iterable[IceboxOverride] = (),
+    origin: Origin | None = None,
 ) -> pd.DataFrame:
     """Every stay in the icebox that a table of daily prices implies.
 
@@ -40,6 +42,8 @@ def icebox_from_prices_frame(
         one day the last one counts.
     parameters : AllocationParameters
     overrides : iterable of IceboxOverride
+    origin : Origin, optional
+        File that the frame is from, for messages.
 
     Returns
     -------
@@ -51,9 +55,10 @@ def icebox_from_prices_frame(
     Raises
     ------
     ContractError
-        When a column is missing, or a token or a date is empty.
+        When a column is missing, there are no rows, a token or a date is empty, or a value is
+        not a date or not a number.
     """
-    prices = _checked(frame)
+    prices = _checked(frame, origin or Origin("icebox prices"))
     has_source = "source" in prices.columns
     events: list[dict[str, object]] = []
     for source, rows in prices.groupby("source", sort=True) if has_source else [("", prices)]:
@@ -78,7 +83,7 @@ def icebox_from_prices_frame(
     return table.sort_values(by, kind="stable", ignore_index=True)
 
 
-def _checked(frame: pd.DataFrame) -> pd.DataFrame:
+def _checked(frame: pd.DataFrame, origin: Origin) -> pd.DataFrame:
     renamed = {
         name: ours
         for name, ours in _OHLC_NAMES.items()
@@ -88,19 +93,23 @@ def _checked(frame: pd.DataFrame) -> pd.DataFrame:
     if absent := [name for name in ("token", "date", "close_usd") if name not in prices.columns]:
         raise ContractError(
             f"no column {absent[0]!r}",
-            where="icebox prices",
+            where=origin.file,
             remedy="give token, date, close_usd [low_usd, peg_usd] or symbol, date, close [low]",
+            details=(f"found: {', '.join(map(str, frame.columns))}",),
         )
-    prices = prices.assign(date=pd.to_datetime(prices["date"], utc=True).dt.floor("D"))
+    if prices.empty:
+        raise ContractError("no rows", where=origin.file, remedy="fill the file")
     for name in ("token", "date"):
-        empty = prices[name].isna().to_numpy()
+        empty = is_missing(prices[name]).to_numpy()
         if empty.any():
             raise ContractError(
                 f"column {name!r} is empty",
-                where=f"icebox prices, row {int(np.argmax(empty))}",
+                where=f"{origin.file}, {origin.row(int(np.argmax(empty)))}",
                 remedy="every price needs a token and a day",
             )
-    return prices
+    numbers = {name: to_numbers(prices[name], origin) for name in _PRICES if name in prices}
+    days = to_timestamps(prices["date"], origin).dt.floor("D")
+    return prices.assign(date=days.dt.tz_localize("UTC"), **numbers)
 
 
 def _arrays(

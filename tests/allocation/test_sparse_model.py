@@ -1,0 +1,123 @@
+"""The sparse model as HiGHS wants it: no entry twice, none too small, sorted by column."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stableyield.allocation.solver import solve_mip, solve_with_pattern
+from stableyield.allocation.sparse import SMALLEST_ENTRY, ModelBuilder, SparseModel
+from stableyield.errors import SolverError
+
+
+def _dense(model: SparseModel) -> np.ndarray:
+    matrix = np.zeros((len(model.row_lower), len(model.cost)))
+    for column in range(len(model.cost)):
+        for place in range(model.start[column], model.start[column + 1]):
+            assert matrix[model.index[place], column] == 0.0  # never twice
+            matrix[model.index[place], column] = model.value[place]
+    return matrix
+
+
+def test_repeated_entries_add_up_and_what_cancels_is_left_out() -> None:
+    b = ModelBuilder()
+    x = b.columns(2)
+    first, second = b.row("first", upper=1.0), b.row("second", lower=0.0)
+    b.put(first, x, [1.0, 2.0])
+    b.put(first, x[0], 0.5)
+    b.put(second, x[1], 3.0)
+    b.put(second, x[1], -3.0)
+    model = b.build()
+    assert _dense(model).tolist() == [[1.5, 2.0], [0.0, 0.0]]
+    assert len(model.value) == 2
+    assert model.row_names == ("first", "second")
+
+
+def test_entries_that_the_solver_would_drop_are_left_out() -> None:
+    b = ModelBuilder()
+    x = b.columns(2)
+    b.put(b.row("r"), x, [SMALLEST_ENTRY, 2.0 * SMALLEST_ENTRY])
+    assert _dense(b.build()).tolist() == [[0.0, 2.0 * SMALLEST_ENTRY]]
+
+
+def test_costs_add_up() -> None:
+    b = ModelBuilder()
+    x = b.columns(2, cost=[1.0, 2.0])
+    b.add_cost(x, [10.0, 20.0])
+    b.add_cost(x[[0, 0]], 100.0)
+    assert b.build().cost.tolist() == [211.0, 22.0]
+
+
+def test_a_model_without_rows_or_entries_is_a_model() -> None:
+    b = ModelBuilder()
+    b.columns(1, cost=1.0, upper=2.0)
+    model = b.build()
+    assert model.start.tolist() == [0, 0]
+    result = solve_mip(model, gap=0.0, time_limit_seconds=5.0)
+    assert (result.status, result.objective) == ("optimal", 2.0)
+
+
+# --- the solver ---
+
+
+def _knapsack() -> SparseModel:
+    """Take 5 of 3 + 4 + 2 kilograms worth 4, 5 and 3: the best is 3 + 2 kilograms, worth 7."""
+    b = ModelBuilder()
+    x = b.binaries(3, cost=[4.0, 5.0, 3.0])
+    b.put(b.row("weight", upper=5.0), x, [3.0, 4.0, 2.0])
+    return b.build()
+
+
+def test_a_program_is_maximised() -> None:
+    result = solve_mip(_knapsack(), gap=0.0, time_limit_seconds=5.0)
+    assert result.status == "optimal"
+    assert result.objective == result.bound == pytest.approx(7.0)
+    assert np.round(result.x).tolist() == [1.0, 0.0, 1.0]
+
+
+def test_the_pattern_of_a_solution_is_kept_and_has_duals() -> None:
+    b = ModelBuilder()
+    switch, amount = b.binaries(1), b.columns(1, cost=2.0)
+    row = b.row("switched on", upper=0.0)
+    b.put(row, amount, 1.0)
+    b.put(row, switch, -10.0)
+    result = solve_with_pattern(b.build(), np.array([0.9999999, 9.999999]))
+    assert result.x.tolist() == [1.0, 10.0]
+    assert result.objective == 20.0
+    assert result.row_dual.tolist() == [2.0]
+
+
+def test_a_contradiction_is_infeasible() -> None:
+    b = ModelBuilder()
+    x = b.columns(1, upper=1.0)
+    b.put(b.row("too much", lower=2.0), x, 1.0)
+    result = solve_mip(b.build(), gap=0.0, time_limit_seconds=5.0)
+    assert (result.status, result.x) == ("infeasible", None)
+
+
+def test_a_pattern_that_cannot_be_met_is_a_bug_and_says_so() -> None:
+    b = ModelBuilder()
+    x = b.binaries(1)
+    b.put(b.row("on", lower=1.0), x, 1.0)
+    with pytest.raises(SolverError, match="rounded solution is infeasible"):
+        solve_with_pattern(b.build(), np.array([0.2]))
+
+
+def test_an_unbounded_program_is_an_error() -> None:
+    b = ModelBuilder()
+    x = b.columns(1, cost=1.0)
+    b.put(b.row("none", lower=0.0), x, 1.0)
+    with pytest.raises(SolverError, match="HiGHS stopped with"):
+        solve_mip(b.build(), gap=0.0, time_limit_seconds=5.0)
+
+
+def test_a_model_that_the_solver_refuses_is_an_error() -> None:
+    b = ModelBuilder()
+    b.put(b.row("nonsense", upper=1.0), b.columns(1), np.inf)
+    with pytest.raises(SolverError, match="refuses the model"):
+        solve_mip(b.build(), gap=0.0, time_limit_seconds=5.0)
+
+
+def test_an_option_that_the_solver_does_not_take_is_an_error() -> None:
+    with pytest.raises(SolverError, match="refuses the option time_limit"):
+        solve_mip(_knapsack(), gap=0.0, time_limit_seconds=-1.0)
