@@ -121,6 +121,9 @@ class AllocationParameters(BaseModel):
     """Optimality gap in USD of gain; absent: 1 % of the smallest fixed cost, at least 0.01."""
     time_limit_seconds: Annotated[float, Field(gt=0.0, le=86400.0)] = 60.0
     """Longest time that the solver may take for one plan."""
+    mode: Literal["fast", "standard", "proven"] = "standard"
+    """Problems of more than 60 pools: a plan with whatever certificate it has, a gap of at most
+    0.5 % of the gain, or ``gap_usd``; smaller ones are always solved to ``gap_usd``."""
     own_impact: Literal["pro_rata", "none"] = "pro_rata"
     """How our deposit dilutes a pool's yield: revenue shared with the others, or not at all."""
 

@@ -217,6 +217,11 @@ def test_no_plan_in_time_holds_the_book() -> None:
     assert plan.to_document()["objective_usd"] is None
 
 
+def test_there_is_nothing_to_relax_when_the_time_is_over() -> None:
+    plan = solved(random_problem(3, 40, 6, time_limit_seconds=1e-6, on_failure="relax"))
+    assert (plan.status, plan.n_moves) == ("time_limit", 0)
+
+
 def test_no_plan_in_time_stops_when_failure_shall_raise() -> None:
     with pytest.raises(SolverError, match="in time"):
         solve(random_problem(3, 40, 6, time_limit_seconds=1e-6, on_failure="raise"))

@@ -119,6 +119,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ("[]", "must be a JSON object"),
         ('"text"', "must be a JSON object"),
         ("null", "must be a JSON object"),
+        ('{"wallet": {"DAI": 1, "USDC": 2, "DAI": 3}}', "key 'DAI' occurs twice"),
     ],
 )
 def test_a_file_that_is_not_a_json_object_is_refused(
@@ -135,6 +136,25 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "binary.json"
     path.write_bytes(b"\xff\xfe\x00{")
     with pytest.raises(InputError, match=r"binary\.json"):
+        read_problem(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"parameters": {"min_pool": 1}}, ParameterError),
+        ({"wallet": {}, "positions": []}, InputError),
+        ({"walet": {}}, ContractError),
+    ],
+)
+def test_every_error_names_the_file(
+    tmp_path: Path, change: Document, error: type[InputError]
+) -> None:
+    path = tmp_path / "mine.json"
+    document = {**_document(), **change}
+    del document["aum_usd"]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(error, match=r"mine\.json"):
         read_problem(path)
 
 
@@ -221,6 +241,7 @@ MALFORMED: dict[str, tuple[Change, type[InputError], str]] = {
     "a share as a text": (_set("pools", 1, "token_shares", to=["a", 1]), ContractError, "number"),
     "a flag as a number": (_set("tvl_includes_position", to=1), ContractError, "not a boolean"),
     "an infinite amount": (_set("wallet", "USDC", to=float("inf")), ContractError, "finite"),
+    "an amount beyond all money": (_set("wallet", "USDC", to=1e300), ContractError, "USDC"),
     "an unknown amount": (_set("wallet", "USDC", to=float("nan")), ContractError, "finite"),
     "a number that is a text": (_set("parameters", "min_pools", to="x"), ParameterError, "x"),
     # values

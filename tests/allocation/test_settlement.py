@@ -219,3 +219,18 @@ def test_pools_of_almost_no_size_do_not_confuse_the_solver(seed: int) -> None:
 def test_gas_that_eats_a_small_book_is_paid_to_the_last_cent(seed: int) -> None:
     task = random_problem(seed, 25, 1)
     solved(replace(task, gas=GasCosts(178.9, 293.3, 464.7)))
+
+
+def test_gas_is_not_paid_in_crumbs_while_there_is_a_whole_payment() -> None:
+    task = random_problem(86, 26, 6)
+    plan = solved(replace(task, gas=GasCosts(28.4, 194.5, 0.0)))
+    payments = [payment.amount_usd for step in moves(plan) for payment in step.gas]
+    assert min(payments) > 0.01
+
+
+@pytest.mark.parametrize("seed", [86, 87, 92])
+def test_gas_may_make_a_sale_smaller_than_the_smallest_transaction(seed: int) -> None:
+    """A sale at its smallest size also pays for the withdrawals that come before it."""
+    task = random_problem(seed, 26, 6, min_transaction_value=2_000.0, conversion_rate=0.0)
+    plain = [replace(given, gas=None) for given in task.pools]
+    solved(replace(task, gas=GasCosts(28.4, 194.5, 0.0), pools=plain))

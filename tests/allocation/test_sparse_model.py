@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stableyield.allocation.solver import solve_mip, solve_with_pattern
+from stableyield.allocation.solver import Effort, solve_mip, solve_with_pattern
 from stableyield.allocation.sparse import SMALLEST_ENTRY, ModelBuilder, SparseModel
 from stableyield.errors import SolverError
 
@@ -53,7 +53,7 @@ def test_a_model_without_rows_or_entries_is_a_model() -> None:
     b.columns(1, cost=1.0, upper=2.0)
     model = b.build()
     assert model.start.tolist() == [0, 0]
-    result = solve_mip(model, gap=0.0, time_limit_seconds=5.0)
+    result = solve_mip(model, Effort(0.0, 5.0))
     assert (result.status, result.objective) == ("optimal", 2.0)
 
 
@@ -69,7 +69,7 @@ def _knapsack() -> SparseModel:
 
 
 def test_a_program_is_maximised() -> None:
-    result = solve_mip(_knapsack(), gap=0.0, time_limit_seconds=5.0)
+    result = solve_mip(_knapsack(), Effort(0.0, 5.0))
     assert result.status == "optimal"
     assert result.objective == result.bound == pytest.approx(7.0)
     assert np.round(result.x).tolist() == [1.0, 0.0, 1.0]
@@ -91,7 +91,7 @@ def test_a_contradiction_is_infeasible() -> None:
     b = ModelBuilder()
     x = b.columns(1, upper=1.0)
     b.put(b.row("too much", lower=2.0), x, 1.0)
-    result = solve_mip(b.build(), gap=0.0, time_limit_seconds=5.0)
+    result = solve_mip(b.build(), Effort(0.0, 5.0))
     assert (result.status, result.x) == ("infeasible", None)
 
 
@@ -108,16 +108,16 @@ def test_an_unbounded_program_is_an_error() -> None:
     x = b.columns(1, cost=1.0)
     b.put(b.row("none", lower=0.0), x, 1.0)
     with pytest.raises(SolverError, match="HiGHS stopped with"):
-        solve_mip(b.build(), gap=0.0, time_limit_seconds=5.0)
+        solve_mip(b.build(), Effort(0.0, 5.0))
 
 
 def test_a_model_that_the_solver_refuses_is_an_error() -> None:
     b = ModelBuilder()
     b.put(b.row("nonsense", upper=1.0), b.columns(1), np.inf)
     with pytest.raises(SolverError, match="refuses the model"):
-        solve_mip(b.build(), gap=0.0, time_limit_seconds=5.0)
+        solve_mip(b.build(), Effort(0.0, 5.0))
 
 
 def test_an_option_that_the_solver_does_not_take_is_an_error() -> None:
     with pytest.raises(SolverError, match="refuses the option time_limit"):
-        solve_mip(_knapsack(), gap=0.0, time_limit_seconds=-1.0)
+        solve_mip(_knapsack(), Effort(0.0, -1.0))

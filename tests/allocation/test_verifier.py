@@ -198,8 +198,9 @@ MUTATIONS: dict[str, Change] = {
     "a deposit into another pool": _field("ALLOCATION", "to_location", "other"),
     "a deposit into a frozen pool": _field("ALLOCATION", "to_location", "stuck"),
     "a deposit into a pool that left": _field("ALLOCATION", "to_location", "gone"),
+    "a deposit into a pool that is being left": _field("ALLOCATION", "to_location", "old"),
     "a token without a price": _field("ALLOCATION", "token", "SHIB"),
-    "a conversion into itself": _field("CONVERSION", "to_token", "USDT"),
+    "a conversion into another token": _field("CONVERSION", "to_token", "SHIB"),
     "a richer wallet": _richer_wallet,
     "an emptier wallet": _number("wallet", to={}),
     "a wallet of unknown amount": lambda plan: plan["wallet"].update(
@@ -296,6 +297,52 @@ BROKEN: dict[str, tuple[Change, str]] = {
 def test_a_plan_that_breaks_a_limit_is_found_out(change: Change, message: str) -> None:
     found = _violations(of_problem=change)
     assert any(re.search(message, violation) for violation in found), found
+
+
+def test_a_partial_withdrawal_below_the_smallest_transaction_is_found_out() -> None:
+    task = problem(
+        [pool("best", apy=9.0, tvl_usd=1_000.0), pool("old", apy=1.0)],
+        {},
+        {("old", "USDC"): 1_000.0},
+        tvl_limit_percentage=0.06,
+    )
+    plan = solved(task).to_document()
+    document = problem_document(task)
+    document["parameters"]["min_transaction_value"] = 61.0
+    found = verify_documents(document, plan).violations
+    assert any("(WITHDRAWAL): 60.00 USD is below min_transaction_value" in v for v in found)
+
+
+def test_a_pool_that_gives_and_gets_is_found_out() -> None:
+    found = _violations(_field("ALLOCATION", "to_location", "old"))
+    assert "pool old gets a deposit and a withdrawal" in found
+
+
+def test_a_conversion_and_its_reverse_are_found_out() -> None:
+    def back(plan: Document) -> None:
+        step = copy.deepcopy(_step(plan, "CONVERSION"))
+        step["from_token"], step["to_token"] = step["to_token"], step["from_token"]
+        plan["transactions"].append(step)
+        _renumber(plan)
+
+    assert any("converted both ways" in violation for violation in _violations(back))
+
+
+def test_a_conversion_of_a_token_into_itself_is_found_out() -> None:
+    def into_itself(plan: Document) -> None:
+        step = _step(plan, "CONVERSION")
+        step["to_token"] = step["from_token"]
+
+    assert any("into itself" in violation for violation in _violations(into_itself))
+
+
+def test_a_conversion_below_the_smallest_transaction_is_found_out() -> None:
+    task = problem([pool("usdc")], {"DAI": 60.0, "USDC": 1_000.0})
+    plan = solved(task).to_document()
+    document = problem_document(task)
+    document["parameters"]["min_transaction_value"] = 61.0
+    found = verify_documents(document, plan).violations
+    assert any("(CONVERSION): 60.00 USD is below min_transaction_value" in v for v in found)
 
 
 # --- what the verifier reports ---

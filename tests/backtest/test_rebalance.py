@@ -85,6 +85,15 @@ def test_prices_other_than_one_are_respected():
     assert done.after.positions["a", "DAI"] == pytest.approx(1000.0, abs=1e-4)  # 800 USD
 
 
+def test_a_dear_token_is_sold_in_smaller_units():
+    """A millionth of a bitcoin is six cents: too coarse to settle to the cent."""
+    prices = {"USDC": 1.0, "WBTC": 63_217.89}
+    book = Book({"WBTC": 0.031234567})
+    done = rebalance(problem([open_pool("a")], book, prices), {"a": 1500.0})
+    assert done.after.positions["a", "USDC"] == pytest.approx(1500.0, abs=0.01)
+    assert done.after.aum_usd(prices) == pytest.approx(book.aum_usd(prices) - done.costs_usd)
+
+
 def test_a_pool_that_is_not_named_is_left():
     book = Book({"USDC": 10.0}, {("a", "USDC"): 500.0, ("b", "USDC"): 500.0})
     done = rebalance(problem([open_pool("a"), open_pool("b")], book), {"a": 500.0})

@@ -412,6 +412,11 @@ WRONG_PROBLEMS: dict[str, tuple[Callable[[Problem], str], tuple[str, ...]]] = {
         ("NaN is not a number that JSON knows",),
     ),
     "a number is too large": (with_texts("100000.0", "1e999"), ("wallet: USDC", "finite number")),
+    "a number without end": (with_texts("100000.0", "9" * 400), ("wallet: USDC", "beyond")),
+    "a rate beyond belief": (
+        with_values("pools", 1, "forecast_apy_pct", 1e300),
+        ("pools[1] (pool-1): forecast_apy_pct", "beyond 1e+15"),
+    ),
     "a price is missing": (with_values("token_prices_usd", {"DAI": 1.0}), ("USDC", "price")),
     "an unknown key": (
         with_values("token_price_usd", {}),

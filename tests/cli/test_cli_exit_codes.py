@@ -99,7 +99,7 @@ def test_an_interruption_is_no_bug(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
         (("allocate",), ("Missing argument", "PROBLEM"), "stableyield allocate --help"),
         (("allocate", "--ot", "x"), ("No such option", "--ot"), "stableyield allocate --help"),
         (("market", "imprt"), ("'imprt'", "'import'"), "stableyield market --help"),
-        (("screen", "--day"), ("--day", "requires an argument"), "stableyield screen --help"),
+        (("screen", "--day"), ("--day", "requires an argument"), "stableyield --help"),
     ],
 )
 def test_bad_usage_is_one_line_and_then_where_to_look(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-HEAVY = ("numpy", "pandas", "pyarrow", "highspy", "pandera", "plotly", "matplotlib", "pydantic")
+HEAVY = ("numpy", "pandas", "pyarrow", "highspy", "pandera", "plotly", "matplotlib")
 LIST_HEAVY = f"import sys; print([name for name in {HEAVY!r} if name in sys.modules])"
 
 

@@ -243,3 +243,17 @@ def test_arrays_must_have_known_names_and_the_panels_shape() -> None:
     short = np.ones(3)
     with pytest.raises(ContractError, match="one value a day"):
         MarketPanel.build(_days(), [], {}, [], {}, gas=GasSeries(short, short))
+
+
+# --- fingerprint ---
+
+
+def test_equal_histories_have_one_fingerprint_and_another_value_has_another() -> None:
+    pools = [_pool("a"), _pool("b")]
+    assert _panel(pools).sha256 == _panel(pools).sha256
+    apy = np.full((N_DAYS, 2), 3.0)
+    changed = apy.copy()
+    changed[-1, 1] = np.nextafter(3.0, 4.0)
+    assert _panel(pools, apy_pct=apy).sha256 != _panel(pools, apy_pct=changed).sha256
+    renamed = [_pool("a"), _pool("c")]
+    assert _panel(pools, apy_pct=apy).sha256 != _panel(renamed, apy_pct=apy).sha256

@@ -40,7 +40,7 @@ def random_problem(
     pools = []
     for i in range(n_pools):
         n_legs = int(rng.choice([1, 1, 1, 2, 2, 3]))
-        legs = tuple(sorted(rng.choice(tokens, size=min(n_legs, n_tokens), replace=False)))
+        legs = tuple(sorted(map(str, rng.choice(tokens, min(n_legs, n_tokens), replace=False))))
         shares = rng.dirichlet(np.full(len(legs), 8.0)) if rng.random() < 0.4 else None
         gas = float(rng.uniform(0.0, 20.0)) if rng.random() < 0.3 else None
         pools.append(

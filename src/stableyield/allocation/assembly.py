@@ -14,9 +14,11 @@ from stableyield.domain.pool import PoolState
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 UNITS_PER_AUM = 1000.0
 OBJECTIVE_SCALE = 1000.0
+DUST = 1e-6  # model units: a tenth of a cent of AUM 1e6 USD
 
 
 class Assembly:
@@ -25,11 +27,12 @@ class Assembly:
     One unit of money is AUM / 1000; one unit of the objective is a thousandth of that.
     """
 
-    def __init__(self, problem: AllocationProblem) -> None:
+    def __init__(self, problem: AllocationProblem, candidates: Bools | None = None) -> None:
         self.problem = problem
         self.model = ModelBuilder()
         self.n_pools = len(problem.pools)
         self.n_tokens = len(problem.tokens)
+        self.candidates = np.ones(self.n_pools, bool) if candidates is None else candidates
         self.unit_usd = problem.aum_usd / UNITS_PER_AUM
         self.claim = problem.claim_usd / self.unit_usd
         self.stranded = problem.stranded_usd / self.unit_usd
@@ -39,12 +42,13 @@ class Assembly:
         self.minimum_move = problem.parameters.min_transaction_value / self.unit_usd
         self.minimum_position = problem.parameters.min_position_usd / self.unit_usd
 
-        self.pool_legs = _pool_legs(problem)
+        self.pool_legs = pool_legs(problem)
         self.claim_legs = Legs.of(problem.claim_legs_usd, problem.token_index)
         self.stranded_legs = Legs.of(problem.stranded_legs_usd, problem.token_index)
 
         held = self.position > 0.0
-        self.held = np.flatnonzero(held & self._in(PoolState.OPEN, PoolState.WITHDRAW_ONLY))
+        tradable = self._in(PoolState.OPEN, PoolState.WITHDRAW_ONLY)
+        self.held = np.flatnonzero(tradable & (self.position >= DUST))
         self.exits = np.flatnonzero(held & self._in(PoolState.EXIT))
         self.frozen = np.flatnonzero(held & self._in(PoolState.FROZEN))
         self.wallet = self._wallet_after_exits()
@@ -53,6 +57,10 @@ class Assembly:
         self.final_position = Terms(*_nothing())  # of pools that may change
         self.final_claim = Terms(*_nothing())
         self.used: Ints = np.full(self.n_pools, -1, dtype=np.int64)  # binary "is in use", by pool
+        self.limit_rows: dict[str, int] = {}  # groups, min_pools, min_invested_pct
+        self.balance_rows: Ints = np.zeros(0, np.int64)  # by token
+        self.gas_row = -1
+        self.other_need = np.zeros(self.n_tokens)  # of tokens, by what is not a pool's deposit
 
     def _in(self, *states: PoolState) -> NDArray[np.bool_]:
         return np.isin(self.problem.state, [state.value for state in states])
@@ -75,7 +83,9 @@ class Assembly:
         ):
             leaving = np.isin(legs.pool, self.exits)
             np.add.at(wallet, legs.token[leaving], (legs.share * amount[legs.pool])[leaving])
-        return wallet
+        # dust stays where it is: coefficients of 1e-9 make the solver's presolve err
+        result: Floats = np.where(wallet < DUST, 0.0, wallet)
+        return result
 
     @property
     def exit_gas_usd(self) -> float:
@@ -90,7 +100,8 @@ def _nothing() -> tuple[Ints, Ints, Floats]:
     return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
 
 
-def _pool_legs(problem: AllocationProblem) -> Legs:
+def pool_legs(problem: AllocationProblem) -> Legs:
+    """Tokens and shares of the pools that may be bought."""
     shares: Mapping[int, Mapping[str, float]] = {
         i: dict(zip(pool.tokens, pool.token_shares, strict=True))
         for i, pool in enumerate(problem.pools)

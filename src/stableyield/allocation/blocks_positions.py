@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stableyield.allocation.assembly import OBJECTIVE_SCALE, UNITS_PER_AUM, Assembly
+from stableyield.allocation.assembly import DUST, OBJECTIVE_SCALE, UNITS_PER_AUM, Assembly
 from stableyield.allocation.problem import RateModel
 from stableyield.allocation.terms import Legs, Moves, Terms
 from stableyield.domain.lending import pro_rata_factor
@@ -20,17 +20,17 @@ NEGLIGIBLE = 1e-9  # model units: AUM 2e7 USD makes this 2e-5 USD
 def add_deposits(a: Assembly) -> Moves:
     """Deposits into pools that may be bought and have room for a smallest deposit."""
     smallest = a.minimum_move / a.pool_legs.smallest_share(a.n_pools)
-    is_held = a.position > 0.0
+    is_held = np.isin(np.arange(a.n_pools), a.held)
     minimum = np.where(is_held, smallest, np.maximum(smallest, a.minimum_position))
     room = a.cap - a.claim
-    pools = np.flatnonzero(a.buyable & (room >= minimum) & (room > NEGLIGIBLE))
+    pools = np.flatnonzero(a.buyable & a.candidates & (room >= minimum) & (room > NEGLIGIBLE))
     return Moves.add(a.model, pools, minimum[pools], room[pools])
 
 
 def add_withdrawals(a: Assembly, legs: Legs, amount: Floats) -> Moves:
     """Withdrawals of what held pools hold; all of it may always be taken."""
     smallest = a.minimum_move / legs.smallest_share(a.n_pools)
-    pools = a.held[amount[a.held] > 0.0]
+    pools = a.held[amount[a.held] >= DUST]
     minimum = np.minimum(smallest, amount)[pools]
     return Moves.add(a.model, pools, minimum, amount[pools])
 
@@ -103,8 +103,6 @@ def limit_groups(a: Assembly) -> None:
     for group, cap_usd in a.problem.group_cap_usd.items():
         members = np.flatnonzero(a.problem.group == group)
         terms = a.final_position.of(members)
-        if len(terms.pool) == 0:
-            continue
         cap = cap_usd / a.unit_usd
         held = float(a.position[members].sum() - a.position[np.intersect1d(members, a.exits)].sum())
         highest = held if cap < held <= cap * tolerance else cap
@@ -112,6 +110,7 @@ def limit_groups(a: Assembly) -> None:
         # what is frozen cannot be reduced: the others must at least leave
         row = a.model.row(f"group {group}", upper=max(highest - frozen, 0.0))
         terms.into_one_row(a.model, row)
+        a.limit_rows[f"group {group}"] = row
 
 
 def count_pools(a: Assembly) -> None:
@@ -135,6 +134,7 @@ def count_pools(a: Assembly) -> None:
     a.model.put(used, a.used[able], -1.0)
     total = a.model.row("min_pools", lower=float(wanted))
     a.model.put(total, counts, 1.0)
+    a.limit_rows["min_pools"] = total
 
 
 def demand_invested(a: Assembly) -> None:
@@ -144,6 +144,7 @@ def demand_invested(a: Assembly) -> None:
         frozen = float(a.position[a.frozen].sum())
         row = a.model.row("min_invested_pct", lower=share * UNITS_PER_AUM - frozen)
         a.final_position.into_one_row(a.model, row)
+        a.limit_rows["min_invested_pct"] = row
 
 
 def add_yields(a: Assembly) -> float:

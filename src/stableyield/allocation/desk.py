@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stableyield.allocation.problem import AllocationProblem
 from stableyield.domain.portfolio import (
+    CENT_USD,
     WALLET,
     GasPayment,
     Transaction,
@@ -138,7 +139,7 @@ class Desk:
         payments: list[GasPayment] = []
         due = gas_usd
         while due > DUST_USD:
-            token, available, sale = self._payer()
+            token, available, sale = self._payer(due)
             if available <= DUST_USD:
                 raise NotPayableError(
                     f"{due} USD of gas cannot be paid at step {len(self.done) + 1}",
@@ -154,27 +155,27 @@ class Desk:
             due -= paid_usd
         return tuple(payments)
 
-    def _payer(self) -> tuple[str, float, int | None]:
+    def _payer(self, due_usd: float) -> tuple[str, float, int | None]:
         """What can pay now: the token, how many USD of it, and the sale that shrinks for it.
 
-        First what is spare; else what would be sold for something that is spare.
+        First what is spare; else what would be sold for something that is spare; dust comes last.
         """
         spare = {
             token: min(self._usd(token, self.surplus[token]), self._usd(token, balance))
             for token, balance in sorted(self.wallet.items())
         }
         best = max(spare, key=lambda token: spare[token])
-        if spare[best] > DUST_USD:
-            return best, spare[best], None
+        ways: list[tuple[str, float, int | None]] = [(best, spare[best], None)]
         for n, sale in enumerate(self.sales):
             available = min(
                 self._usd(sale.sold, self.wallet[sale.sold]),
                 self._usd(sale.sold, sale.amount),
                 self._usd(sale.bought, self.surplus[sale.bought]),
             )
-            if available > DUST_USD:
-                return sale.sold, available, n
-        return best, 0.0, None
+            ways.append((sale.sold, available, n))
+        enough_usd = min(due_usd, CENT_USD)
+        whole = (way for way in ways if way[1] >= enough_usd)
+        return next(whole, max(ways, key=lambda way: way[1]))
 
     def sell_less(self, n: int, amount: float) -> None:
         """Shrink sale number ``n``: more of its token is spare, and less of what it buys."""

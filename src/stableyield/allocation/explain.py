@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stableyield.allocation.milp import AllocationModel, build_model
 from stableyield.allocation.plan import Limit
 from stableyield.allocation.problem import AllocationProblem
-from stableyield.allocation.solver import SolverResult, solve_mip
+from stableyield.allocation.solver import Effort, SolverResult, solve_mip
 from stableyield.config import AllocationParameters
 from stableyield.domain.pool import PoolState
 
@@ -114,11 +114,8 @@ def relaxed(problem: AllocationProblem) -> tuple[AllocationProblem, list[str]] |
 
 def is_feasible(problem: AllocationProblem) -> bool:
     """Whether any plan meets all limits."""
-    result = solve_mip(
-        build_model(problem).sparse,
-        gap=math.inf,
-        time_limit_seconds=problem.parameters.time_limit_seconds,
-    )
+    effort = Effort(math.inf, problem.parameters.time_limit_seconds)
+    result = solve_mip(build_model(problem).sparse, effort)
     return result.x is not None
 
 

@@ -11,6 +11,7 @@ its cuts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +20,14 @@ from numpy.typing import NDArray
 from stableyield.allocation import blocks_positions as positions
 from stableyield.allocation import blocks_tokens as tokens
 from stableyield.allocation.assembly import OBJECTIVE_SCALE, Assembly
+from stableyield.allocation.blocks_trade import Arcs, Stars
 from stableyield.allocation.problem import AllocationProblem
 from stableyield.allocation.sparse import SparseModel
+from stableyield.allocation.super_pools import SuperPools
 from stableyield.allocation.terms import Moves
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +41,15 @@ class AllocationModel:
         US dollars in one unit of money.
     deposits, withdrawals, rescues : Moves
         Deposits, withdrawals of claims, and withdrawals of stranded legs.
-    arcs : Arcs
+    trade : Arcs or Stars
         Conversions.
     used : ndarray of int, shape (n_pools,)
         Column of the binary "is in use afterwards", -1 for pools that cannot change.
+    balance_rows : ndarray of int, shape (n_tokens,)
+    gas_row : int
+    group_rows : mapping of group to row
+    other_counts : ndarray of int
+        Columns that count the deposits into what stands for pools that are no candidates.
     constant_usd : float
         Part of the gain that no decision changes: yield of what is held, gas of forced exits.
     """
@@ -50,9 +59,26 @@ class AllocationModel:
     deposits: Moves
     withdrawals: Moves
     rescues: Moves
-    arcs: tokens.Arcs
+    trade: Arcs | Stars
     used: Ints
+    balance_rows: Ints
+    gas_row: int
+    group_rows: Mapping[int, int]
+    other_counts: Ints
     constant_usd: float
+
+    @property
+    def arcs(self) -> Arcs:
+        """The conversions of an exact model.
+
+        Raises
+        ------
+        TypeError
+            When the model has them relaxed.
+        """
+        if isinstance(self.trade, Stars):
+            raise TypeError("a model with relaxed conversions has no arcs")
+        return self.trade
 
     @property
     def usd_of_objective_unit(self) -> float:
@@ -64,9 +90,31 @@ class AllocationModel:
         return value * self.usd_of_objective_unit + self.constant_usd
 
 
-def build_model(problem: AllocationProblem) -> AllocationModel:
-    """The mixed-integer program of ``problem``."""
-    a = Assembly(problem)
+def build_model(
+    problem: AllocationProblem,
+    candidates: Bools | None = None,
+    others: SuperPools | None = None,
+    *,
+    stars: bool = False,
+    only: tuple[Bools, Bools] | None = None,
+) -> AllocationModel:
+    """The mixed-integer program of ``problem``.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    candidates : ndarray of bool, shape (n_pools,), optional
+        Pools that may get a deposit; absent: all.
+    others : SuperPools, optional
+        What stands for the pools that are no candidates, so that the optimum bounds that of all.
+    stars : bool
+        Relax conversions to who sells and who buys (see `stableyield.allocation.blocks_trade`).
+    only : pair of ndarray of bool, shape (n_tokens,), optional
+        Tokens that may be sold, and tokens that may be bought.
+    """
+    a = Assembly(problem, candidates)
+    if others is not None:
+        others.announce(a)
     deposits = positions.add_deposits(a)
     withdrawals = positions.add_withdrawals(a, a.claim_legs, a.claim)
     rescues = positions.add_withdrawals(a, a.stranded_legs, a.stranded)
@@ -76,17 +124,22 @@ def build_model(problem: AllocationProblem) -> AllocationModel:
     positions.count_pools(a)
     positions.demand_invested(a)
     fixed_yield_usd = positions.add_yields(a)
-    arcs = tokens.add_conversions(a, deposits)
-    paid = tokens.balance_tokens(a, deposits, withdrawals, rescues, arcs)
-    tokens.charge_costs(a, deposits, withdrawals, rescues, arcs, paid)
-    tokens.tighten(a, deposits, withdrawals, rescues, arcs)
+    trade = Stars.add(a, deposits) if stars else Arcs.add(a, deposits, only)
+    paid = tokens.balance_tokens(a, deposits, withdrawals, rescues, trade)
+    tokens.charge_costs(a, deposits, withdrawals, rescues, trade, paid)
+    counts = np.zeros(0, np.int64) if others is None else others.add(a, trade)
+    tokens.tighten(a, deposits, withdrawals, rescues, trade)
     return AllocationModel(
         sparse=a.model.build(),
         unit_usd=a.unit_usd,
         deposits=deposits,
         withdrawals=withdrawals,
         rescues=rescues,
-        arcs=arcs,
+        trade=trade,
         used=a.used,
+        balance_rows=a.balance_rows,
+        gas_row=a.gas_row,
+        group_rows={g: a.limit_rows[f"group {g}"] for g in problem.group_cap_usd},
+        other_counts=counts,
         constant_usd=fixed_yield_usd - a.exit_gas_usd,
     )

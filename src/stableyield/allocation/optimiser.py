@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 
 from stableyield.allocation.explain import binding_limits, relaxed, why_infeasible
-from stableyield.allocation.milp import build_model
 from stableyield.allocation.plan import Certificate, Plan, expectation
 from stableyield.allocation.problem import AllocationProblem
 from stableyield.allocation.problem_file import problem_document
 from stableyield.allocation.settle import nothing_done, settle
-from stableyield.allocation.solver import solve_mip, solve_with_pattern
+from stableyield.allocation.solver import solve_with_pattern
+from stableyield.allocation.tiers import solve_in_tiers
 from stableyield.config import sha256_of
 from stableyield.errors import InfeasibleError, SolverError
 
@@ -72,12 +72,12 @@ def gap_usd(problem: AllocationProblem) -> float:
 
 def _solve(problem: AllocationProblem, started: float, relaxed: Sequence[str] = ()) -> Plan:
     digest = sha256_of(problem_document(problem))
-    model = build_model(problem)
-    result = solve_mip(
-        model.sparse,
-        gap=gap_usd(problem) / model.usd_of_objective_unit,
+    solved = solve_in_tiers(
+        problem,
+        gap_usd=gap_usd(problem),
         time_limit_seconds=problem.parameters.time_limit_seconds,
     )
+    model, result = solved.model, solved.result
     if result.x is None:
         settlement = nothing_done(problem)
         return Plan(
@@ -97,8 +97,9 @@ def _solve(problem: AllocationProblem, started: float, relaxed: Sequence[str] = 
     certificate = Certificate(
         result.status,
         objective_usd,
-        max(model.usd_of_objective(result.bound), objective_usd),
+        max(solved.bound_usd, objective_usd),
         time.perf_counter() - started,
+        solved.method,
     )
     explanation = {
         "binding": binding_limits(problem, model, settled),

@@ -30,12 +30,15 @@ class Certificate:
         Net gain over the horizon, of the plan and at most of any plan; NaN without a plan.
     solve_seconds : float
         Building, solving and settling.
+    method : str
+        How the solution was found and proven (see `stableyield.allocation.tiers`).
     """
 
     status: str
     objective_usd: float = math.nan
     bound_usd: float = math.nan
     solve_seconds: float = 0.0
+    method: str = ""
 
     @property
     def has_solution(self) -> bool:
@@ -131,6 +134,8 @@ class Plan:
             "bound_usd": _number(certificate.bound_usd),
             "gap_usd": _number(certificate.gap_usd),
             "solve_seconds": certificate.solve_seconds,
+            "mode": self.problem.parameters.mode,
+            "method": certificate.method,
             "aum_before_usd": money.aum_before_usd,
             "aum_after_usd": money.aum_after_usd,
             "costs": {

@@ -20,6 +20,7 @@ from stableyield.domain.pool import PoolState
 from stableyield.domain.portfolio import CENT_USD, Book
 from stableyield.errors import ContractError, InputError
 
+LARGEST = 1e15  # of any amount, price or rate; the solver's arithmetic ends not far above
 _UTF8 = "give a text file in UTF-8"
 _REQUIRED = ("token_prices_usd", "gas_usd", "wallet", "pools")
 _OPTIONAL = ("positions", "parameters", "tvl_includes_position")
@@ -257,8 +258,11 @@ def _text(value: Any, where: str) -> str:
 
 
 def _float(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or (isinstance(value, float) and not math.isfinite(value)):
         raise ContractError(f"must be a finite number, is {value!r}", where=where)
+    if abs(value) > LARGEST:
+        raise ContractError(f"is beyond {LARGEST:g}, which nothing is", where=where)
     return float(value)
 
 

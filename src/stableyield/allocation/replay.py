@@ -128,8 +128,9 @@ class Replay:
         gas_usd = self.problem["gas_usd"]["conversion"]
         if differ(gas_usd, step["gas_cost_usd"], self.step):
             self.fail(f"{name}: gas of {gas_usd} USD is due, {step['gas_cost_usd']} is paid")
-        # gas may be taken out of what was to be sold
-        if step["amount_usd"] < self.limit["min_transaction_value"] - MONEY - 100.0 * gas_usd:
+        # gas of earlier steps may be taken out of what was to be sold
+        least = self.limit["min_transaction_value"] - self.plan["costs"]["gas_usd"]
+        if step["amount_usd"] < least - MONEY:
             self.fail(f"{name}: {step['amount_usd']:.2f} USD is below min_transaction_value")
         if (target, source) in self.sold:
             self.fail(f"{name}: {source} and {target} are converted both ways")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,12 @@ def carry_out(
     IntegrityError
         When the moves cannot be paid from the book: a bug of whoever chose them.
     """
+    # where a transaction costs nothing the solver may switch one on that moves nothing
+    withdrawals, sales, deposits = (
+        _without_nothings(withdrawals),
+        _without_nothings(sales),
+        _without_nothings(deposits),
+    )
     wallet = {token: problem.book.wallet.get(token, 0.0) for token in problem.tokens}
     desk = Desk(problem, wallet, dict(problem.book.positions), sales=list(sales))
     desk.surplus = _surplus(problem, desk, withdrawals, deposits)
@@ -86,6 +93,13 @@ def carry_out(
     return Settlement(
         problem.book, Book(desk.wallet, desk.positions), problem.prices_usd, tuple(desk.done)
     )
+
+
+Step = TypeVar("Step", Leg, Sale)
+
+
+def _without_nothings(steps: Sequence[Step]) -> list[Step]:
+    return [step for step in steps if step.amount > 0.0 or step.gas_usd > 0.0]
 
 
 # --- legs of one move ---
@@ -135,7 +149,7 @@ def _moved(moves: Moves, model: AllocationModel, x: Floats) -> Iterator[tuple[in
     amounts_usd = moves.amounts(x) * model.unit_usd
     for pool, binary, amount_usd in zip(moves.pool, moves.binary, amounts_usd, strict=True):
         if round(x[binary]) == 1:
-            yield int(pool), float(amount_usd)
+            yield int(pool), max(float(amount_usd), 0.0)
 
 
 def _withdrawals(problem: AllocationProblem, model: AllocationModel, x: Floats) -> list[Leg]:

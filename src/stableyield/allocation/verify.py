@@ -76,9 +76,7 @@ class _Check(Replay):
     def _cap(self, pool_id: str) -> float:
         """Largest whole position: share of AUM, share of TVL, share of TVL with our own money."""
         row, p = self.pool[pool_id], self.limit
-        tvl: float | None = row.get("forecast_tvl_usd")
-        if tvl is None:
-            return 0.0
+        tvl: float = row["forecast_tvl_usd"]  # of pools that are open or held for withdrawal
         own = self._size(pool_id, self.before) if self.problem["tvl_includes_position"] else 0.0
         share: float = p["position_max_pct_pool_tvl"]
         caps: list[float] = [

@@ -149,7 +149,8 @@ def _sales(
         while missing > 0.0 and spare:
             sold = max(sorted(spare), key=lambda t: spare[t])
             usd = min(missing, spare[sold])
-            amount = floor_amount(usd / problem.prices_usd[sold])
+            price = problem.prices_usd[sold]
+            amount = floor_amount(usd / price, price)
             sales.append(Sale(sold, bought, amount, problem.gas.conversion))
             spare[sold] -= usd
             missing -= usd

@@ -99,9 +99,8 @@ def _complain_about_usage(error: Any) -> int:
     message = error.format_message()
     if not message:  # no arguments at all: the help has been printed
         return 2
-    context = error.ctx
-    usage = () if context is None else (f"see: {context.command_path} --help",)
-    return _complain(message, usage, 2)
+    command = error.ctx.command_path if error.ctx is not None else "stableyield"
+    return _complain(message, (f"see: {command} --help",), 2)
 
 
 def _complain(message: str, details: Sequence[str], exit_code: int) -> int:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 # heading, column of the results table, digits
 _COLUMNS = (
-    ("AUM USD", "total_aum", 2),
-    ("allocated %", "allocation_pct", 2),
+    ("AUM USD", "total_aum", 0),
+    ("alloc %", "allocation_pct", 2),
     ("APY %", "weighted_apy", 2),
     ("cost USD", "total_cost", 2),
     ("pools", "num_pools", 0),

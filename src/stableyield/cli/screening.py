@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -210,6 +211,9 @@ def _show_stays(stays: pd.DataFrame) -> None:
     screen = console()
     n_inside = int(stays["left"].isna().sum())
     title = f"{len(stays)} stays in the icebox, {n_inside} of them not over"
+    if not rows:
+        screen.print(title)
+        return
     print_table(screen, title, columns, rows)
     screen.print("close: USD on the day of entry")
     if has_source and len(set(stays["source"])) > 1:
@@ -217,7 +221,7 @@ def _show_stays(stays: pd.DataFrame) -> None:
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows for JSON; what is missing is null."""
-    plain = table.astype(object)
-    rows = plain.where(table.notna(), None).to_dict("records")
+    """Rows for JSON; what is missing, or not finite, is null."""
+    known = table.notna() & ~table.isin([math.inf, -math.inf])
+    rows = table.astype(object).where(known, None).to_dict("records")
     return [{str(name): value for name, value in row.items()} for row in rows]

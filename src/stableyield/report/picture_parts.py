@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ ALERT = "#B3423A"
 TEXT_SIZE = 9.5
 MARGIN = 0.02  # of the figure's width
 _DPI = 150
+_LABEL_GAP = 0.12  # inches before and behind the label of a bar
 
 _agg: Any = matplotlib.backends.backend_agg  # carries no types
 
@@ -85,19 +87,29 @@ def stack(axes: Axes, place: int, *parts: tuple[float, str]) -> None:
         left += length
 
 
+def scale_bars(axes: Axes, most: float, labels: Sequence[str]) -> None:
+    """Scale rows so that the longest bar leaves room for the longest label behind it."""
+    panel = axes.get_window_extent().width / _DPI
+    label = max((text_width(text) for text in labels), default=0.0) + _LABEL_GAP
+    axes.set_xlim(0.0, (most or 1.0) * panel / max(panel - label, 0.2 * panel))
+
+
 def legend(axes: Axes, entries: Sequence[tuple[str, str]]) -> None:
-    """Coloured squares with their names at the lower right, below the rows."""
+    """Coloured squares with their names at the upper right, beside the panel's unit."""
     handles = [axes.barh(0, 0, color=colour) for _, colour in entries]
     axes.legend(
         handles,
         [name for name, _ in entries],
         loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=len(entries),
+        columnspacing=1.2,
         frameon=False,
         fontsize=9,
         handlelength=0.9,
         handleheight=0.9,
         labelcolor=MUTED,
-        borderaxespad=0.0,
+        borderaxespad=0.2,
     )
 
 
@@ -107,20 +119,26 @@ def empty(axes: Axes, text: str) -> None:
     axes.text(0.0, 0.85, text, size=10.5, color=MUTED, transform=axes.transAxes)
 
 
+def text_width(text: str, size: float = TEXT_SIZE, weight: str = "normal") -> float:
+    """Width of a text in inches, as it will be drawn."""
+    font = FontProperties(size=size, weight=weight)
+    renderer = _agg.RendererAgg(1, 1, _DPI)
+    return float(renderer.get_text_width_height_descent(text, font, False)[0]) / _DPI
+
+
 def fitted(text: str, inches: float, size: float = TEXT_SIZE, weight: str = "normal") -> str:
     """The text, without as much of its middle as does not fit into ``inches``."""
-    renderer = _agg.RendererAgg(1, 1, _DPI)
-    font = FontProperties(size=size, weight=weight)
+    if text_width(text, size, weight) <= inches:
+        return text
 
-    def width(shown: str) -> float:
-        return float(renderer.get_text_width_height_descent(shown, font, False)[0]) / _DPI
-
-    shown, n_kept = text, len(text)
-    while n_kept > 1 and width(shown) > inches:
-        n_kept -= 1
+    def shortened(n_kept: int) -> str:
         n_head = (n_kept + 1) * 2 // 3
-        shown = f"{text[:n_head].rstrip()}…{text[len(text) - (n_kept - n_head) :].lstrip()}"
-    return shown
+        return f"{text[:n_head].rstrip()}…{text[len(text) - (n_kept - n_head) :].lstrip()}"
+
+    def is_too_wide(n_kept: int) -> bool:
+        return text_width(shortened(n_kept), size, weight) > inches
+
+    return shortened(max(bisect_left(range(len(text)), True, key=is_too_wide) - 1, 1))
 
 
 def png_bytes(figure: Figure) -> bytes:

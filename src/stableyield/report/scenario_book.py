@@ -63,16 +63,18 @@ def unused_apy_pct(outcome: ScenarioOutcome) -> list[float]:
     ]
 
 
-def with_rest(pools: list[Holding], most: int) -> list[Holding]:
-    """At most ``most`` rows: what does not fit is one row."""
-    if len(pools) <= most:
-        return pools
-    head, rest = pools[: most - 1], pools[most - 1 :]
-    label = f"{len(rest)} smaller pools"
-    return [
-        *head,
-        Holding(label, sum(row.usd for row in rest), sum(row.share_pct for row in rest)),
-    ]
+def with_rest(rows: list[Holding], most: int, noun: str) -> list[Holding]:
+    """At most ``most`` rows: the smallest are added up in one, named by ``noun``."""
+    if len(rows) <= most:
+        return rows
+    head, rest = rows[: most - 1], rows[most - 1 :]
+    together = Holding(
+        f"{len(rest)} smaller {noun}",
+        usd=math.fsum(row.usd for row in rest),
+        share_pct=math.fsum(row.share_pct for row in rest),
+        wallet_usd=math.fsum(row.wallet_usd for row in rest),
+    )
+    return [*head, together]
 
 
 def wallet(outcome: ScenarioOutcome) -> Holding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from stableyield.domain.portfolio import CENT_USD, TransactionType
@@ -13,6 +13,7 @@ from stableyield.report.chart import usd_ticks
 from stableyield.report.picture_parts import (
     ALERT,
     GRID,
+    INK,
     MUTED,
     TEXT_SIZE,
     empty,
@@ -24,6 +25,7 @@ from stableyield.report.picture_parts import (
     png_bytes,
     prepare_rows,
     say,
+    scale_bars,
     stack,
 )
 from stableyield.report.scenario_book import (
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
 _BAR = "#1878BE"
 _CASH = "#AAB2BD"
+_MOST_SCENARIOS = 100
 _MOST_BARS = 12
 _FEWEST_ROWS = 5  # so that two bars are not as thick as a panel
 _LEFT, _RIGHT = 0.02, 0.58  # where the columns of a figure begin, of its width
@@ -76,11 +79,13 @@ _MEASURES = (
 def comparison_png(results: ScenarioResults) -> bytes:
     """Allocated share, weighted APY, cost share and solve time of every scenario, as PNG.
 
-    A scenario without a plan has no bars but its status.
+    A scenario without a plan has no bars but its status. Of very many the first 100 are drawn.
     """
+    summary = _plans_found(results)
+    results = replace(results, outcomes=results.outcomes[:_MOST_SCENARIOS])
     height = 2.0 + 0.42 * len(results.outcomes)
     figure = new_figure(13.0, height)
-    headline(figure, "Scenarios", _plans_found(results))
+    headline(figure, "Scenarios", summary)
     left, width, gap = 0.225, 0.17, 0.022
     bottom, top = 0.3 / height, 1.0 - 1.5 / height
     names = [fitted(name, 2.7) for name in results.names]
@@ -105,16 +110,18 @@ def plan_png(outcome: ScenarioOutcome) -> bytes:
 
 
 def _draw_measure(axes: Axes, measure: _Measure, results: ScenarioResults) -> None:
-    values = [float(value) for value in results.table()[measure.column]]
-    is_drawn = [outcome.has_plan or not measure.needs_plan for outcome in results.outcomes]
-    most = max((v for v, drawn in zip(values, is_drawn, strict=True) if drawn), default=0.0)
-    axes.set_xlim(0.0, most * 1.45 or 1.0)  # room for the number behind the longest bar
-    for row, outcome in enumerate(results.outcomes):
-        if is_drawn[row]:
-            stack(axes, row, (values[row], _BAR))
-            say(axes, (values[row], row), measure.text(values[row]))
-        else:
-            say(axes, (0.0, row), _no_plan(outcome).lower(), color=ALERT)
+    rows = [
+        (float(value), measure.text(float(value)))
+        if outcome.has_plan or not measure.needs_plan
+        else (0.0, _no_plan(outcome).lower())
+        for value, outcome in zip(results.table()[measure.column], results.outcomes, strict=True)
+    ]
+    scale_bars(axes, max(0.0, *(value for value, _ in rows)), [text for _, text in rows])
+    for place, ((value, text), outcome) in enumerate(zip(rows, results.outcomes, strict=True)):
+        is_alert = measure.needs_plan and not outcome.has_plan
+        length = max(value, 0.0)  # a negative APY is said, not drawn
+        stack(axes, place, (length, _BAR))
+        say(axes, (length, place), text, color=ALERT if is_alert else INK)
 
 
 # --- the plan's panels ----------------------------------------------------------------------------
@@ -122,7 +129,7 @@ def _draw_measure(axes: Axes, measure: _Measure, results: ScenarioResults) -> No
 
 def _draw_pools(axes: Axes, pools: list[Holding], cash: Holding) -> None:
     panel_title(axes, "Allocation by pool", _AFTER, x=_LEFT)
-    rows = with_rest(pools, _MOST_BARS)
+    rows = with_rest(pools, _MOST_BARS, "pools")
     names = [fitted(row.label, 3.3) for row in rows]
     for n in range(_n_ranked(pools)):
         names[n] += f"   {n + 1}"
@@ -133,6 +140,7 @@ def _draw_pools(axes: Axes, pools: list[Holding], cash: Holding) -> None:
 
 def _draw_tokens(axes: Axes, rows: list[Holding]) -> None:
     panel_title(axes, "Allocation by token", _AFTER, x=_RIGHT)
+    rows = with_rest(rows, _MOST_BARS, "tokens")
     _draw_holdings(axes, rows, [fitted(row.label, 1.1) for row in rows])
     if any(row.wallet_usd >= CENT_USD for row in rows):
         legend(axes, [("in pools", _BAR), ("in the wallet", _CASH)])
@@ -140,10 +148,11 @@ def _draw_tokens(axes: Axes, rows: list[Holding]) -> None:
 
 def _draw_holdings(axes: Axes, rows: list[Holding], names: list[str]) -> None:
     prepare_rows(axes, max(len(rows), _FEWEST_ROWS), names)
-    axes.set_xlim(0.0, max(row.usd for row in rows) * 1.65)
+    labels = [f"{usd(row.usd)}  {pct(row.share_pct, 1)}" for row in rows]
+    scale_bars(axes, max(row.usd for row in rows), labels)
     for place, row in enumerate(rows):
         stack(axes, place, (row.usd - row.wallet_usd, _BAR), (row.wallet_usd, _CASH))
-        say(axes, (row.usd, place), f"{usd(row.usd)}  {pct(row.share_pct, 1)}")
+        say(axes, (row.usd, place), labels[place])
 
 
 def _draw_apy(axes: Axes, pools: list[Holding], unused: list[float]) -> None:
@@ -186,16 +195,13 @@ def _draw_costs(axes: Axes, outcome: ScenarioOutcome) -> None:
     gas = [math.fsum(step.gas_cost_usd for step in steps) for steps in by_kind]
     fees = [math.fsum(step.conversion_cost_usd for step in steps) for steps in by_kind]
     prepare_rows(axes, _FEWEST_ROWS, [kind.value.capitalize() for kind in kinds])
-    axes.set_xlim(0.0, max(map(sum, zip(gas, fees, strict=True))) * 1.5 or 1.0)
-    for place, steps in enumerate(by_kind):
-        total = gas[place] + fees[place]
-        stack(
-            axes,
-            place,
-            (gas[place], theme.GAS_COLOUR),
-            (fees[place], theme.CONVERSION_COLOUR),
-        )
-        say(axes, (total, place), f"{usd(total, 2)}  ({len(steps)})")
+    totals = [sum(pair) for pair in zip(gas, fees, strict=True)]
+    labels = [f"{usd(t, 2)}  ({len(steps)})" for t, steps in zip(totals, by_kind, strict=True)]
+    scale_bars(axes, max(totals), labels)
+    for place, total in enumerate(totals):
+        parts = ((gas[place], theme.GAS_COLOUR), (fees[place], theme.CONVERSION_COLOUR))
+        stack(axes, place, *parts)
+        say(axes, (total, place), labels[place])
     legend(axes, [("gas", theme.GAS_COLOUR), ("conversion fee", theme.CONVERSION_COLOUR)])
 
 
@@ -204,9 +210,9 @@ def _scales(axes: Axes, rates: list[float], amounts: list[float]) -> None:
     low, high = min(0.0, *rates, 0.0), max(0.0, *rates, 0.0)
     margin = 0.05 * (high - low or 1.0)
     axes.set_xlim(low - (margin if low < 0.0 else 0.0), high + margin)
-    top = max(amounts, default=0.0) or 1.0
-    axes.set_ylim(0.0, top * 1.14)
-    places, texts = usd_ticks(0.0, top * 1.1, most=5)
+    top = max(amounts, default=0.0)
+    axes.set_ylim(0.0, top * 1.14 or 1.0)
+    places, texts = usd_ticks(0.0, top * 1.1, most=5) if top else ([0.0], ["$0"])
     axes.set_yticks(places, texts, parse_math=False)
     axes.xaxis.set_major_formatter(lambda value, _: pct(value, 0 if high - low >= 5.0 else 1))
     axes.tick_params(length=0, labelsize=TEXT_SIZE, colors=MUTED)
@@ -224,9 +230,10 @@ def _n_ranked(pools: Sequence[Holding]) -> int:
 
 def _plans_found(results: ScenarioResults) -> tuple[str, str]:
     n_all, n_found = len(results.outcomes), sum(o.has_plan for o in results.outcomes)
+    drawn = f"; the first {_MOST_SCENARIOS} are drawn" if n_all > _MOST_SCENARIOS else ""
     if n_found == n_all:
-        return f"{n_all} plans, each verified, nothing unaccounted for", MUTED
-    return f"{n_found} of {n_all} have a plan; without one the book stays as it is", ALERT
+        return f"{n_all} plans, each verified, nothing unaccounted for{drawn}", MUTED
+    return f"{n_found} of {n_all} have a plan; without one the book stays as it is{drawn}", ALERT
 
 
 def _plan_summary(outcome: ScenarioOutcome) -> tuple[str, str]:

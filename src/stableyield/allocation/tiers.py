@@ -1,0 +1,309 @@
+"""From the cheapest sufficient proof to the full one.
+
+Small problems are solved directly. For a large one:
+
+1. the linear relaxation of the whole program gives a bound and marginal values; the pools that it
+   uses and the next best become candidates, all others are relaxed into super-pools;
+2. the program on the candidates with conversions relaxed (who sells, who buys) gives a sharper
+   bound for all pools, and the exact program on the pools and tokens that it chose gives a plan;
+3. when the gap between the two is still too large, the exact program on candidates and super-pools
+   closes it, started from that plan.
+
+Whenever a solution uses super-pools, the best real pools behind them become candidates.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stableyield.allocation.assembly import OBJECTIVE_SCALE
+from stableyield.allocation.blocks_trade import Arcs, Stars
+from stableyield.allocation.milp import AllocationModel, build_model
+from stableyield.allocation.problem import AllocationProblem
+from stableyield.allocation.solver import Effort, SolverResult, Start, solve_mip
+from stableyield.allocation.super_pools import SuperPools
+from stableyield.domain.pool import PoolState
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+DIRECT_POOLS = 60  # up to this many pools that may be bought the whole program is fastest
+MORE_CANDIDATES = 30
+MORE_CANDIDATES_SHARE = 0.8  # of those that the relaxation uses
+REAL_POOLS_BEHIND = 12  # become candidates for each super-pool that a solution uses
+MAX_ROUNDS = 5
+STANDARD_GAP_SHARE = 0.005  # of the gain: what mode "standard" accepts of a large problem
+SECOND_TIER_GAP_SHARE = 0.0005  # of the gain: how exactly the second tier is solved
+SECOND_TIER_EFFORTS = ((100, False), (300, True))  # nodes, heuristics: lean first
+
+
+@dataclass(frozen=True, eq=False)
+class TieredResult:
+    """A solution with a bound that holds for all pools.
+
+    Parameters
+    ----------
+    model : AllocationModel
+        The one that the solution belongs to.
+    result : SolverResult
+    bound_usd : float
+    method : str
+        ``direct``, ``restricted`` or ``reduced``, with the number of candidates.
+    """
+
+    model: AllocationModel
+    result: SolverResult
+    bound_usd: float
+    method: str
+
+    @property
+    def objective_usd(self) -> float:
+        """Gain of the solution; minus infinity where there is none."""
+        return self.model.usd_of_objective(self.result.objective)
+
+
+def solve_in_tiers(
+    problem: AllocationProblem, *, gap_usd: float, time_limit_seconds: float
+) -> TieredResult:
+    """The best plan, by the cheapest route that proves what the mode of the parameters asks for.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    gap_usd : float
+        Gap in USD of gain at which to stop.
+    time_limit_seconds : float
+    """
+    buyable = _buyable(problem)
+    if int(buyable.sum()) <= DIRECT_POOLS:
+        return _direct(problem, gap_usd, time_limit_seconds)
+    return _Reduction(problem, buyable, gap_usd, time_limit_seconds).solve()
+
+
+def _direct(problem: AllocationProblem, gap_usd: float, seconds: float) -> TieredResult:
+    model = build_model(problem)
+    result = solve_mip(model.sparse, Effort(gap_usd / model.usd_of_objective_unit, seconds))
+    return TieredResult(model, result, model.usd_of_objective(result.bound), "direct")
+
+
+def _buyable(problem: AllocationProblem) -> Bools:
+    """Open pools with room for a smallest deposit, and open pools that are held."""
+    p = problem.parameters
+    smallest = max(p.min_transaction_value, p.min_position_usd)
+    is_open = problem.state == PoolState.OPEN.value
+    result: Bools = is_open & ((problem.cap_usd >= smallest) | (problem.position_usd > 0.0))
+    return result
+
+
+class _Reduction:
+    """The tiers of a large problem; `bound_usd` falls from one to the next."""
+
+    def __init__(
+        self, problem: AllocationProblem, buyable: Bools, gap_usd: float, seconds: float
+    ) -> None:
+        self.problem = problem
+        self.buyable = buyable
+        self.gap_usd = gap_usd
+        self.deadline = time.perf_counter() + seconds
+        self.bound_usd = math.inf
+        self.candidates = buyable & (problem.position_usd > 0.0)
+        self.token_value = np.zeros(len(problem.tokens))
+
+    def solve(self) -> TieredResult:
+        """Tier after tier until the gap is small enough."""
+        whole = build_model(self.problem)
+        linear = replace(whole.sparse, integer=np.zeros_like(whole.sparse.integer))
+        relaxation = solve_mip(linear, Effort(0.0, self._left()))
+        if relaxation.x is None:
+            # an infeasible relaxation is an infeasible program; out of time is out of time
+            return TieredResult(whole, relaxation, math.inf, "relaxation")
+        self.bound_usd = whole.usd_of_objective(relaxation.objective)
+        self._choose_candidates(whole, relaxation)
+        plan = self._restricted()
+        if plan is not None and self._is_good_enough(plan):
+            return plan
+        return self._reduced(plan)
+
+    @property
+    def _accepted_gap_usd(self) -> float:
+        if self.problem.parameters.mode == "standard":
+            return max(self.gap_usd, STANDARD_GAP_SHARE * abs(self.bound_usd))
+        return math.inf if self.problem.parameters.mode == "fast" else self.gap_usd
+
+    def _is_good_enough(self, plan: TieredResult) -> bool:
+        return self.bound_usd - plan.objective_usd <= self._accepted_gap_usd
+
+    # --- tier 1: who can matter ---
+
+    def _choose_candidates(self, whole: AllocationModel, relaxation: SolverResult) -> None:
+        """Held pools, pools that the relaxation uses, and the next best by their reduced gain."""
+        problem, x, dual = self.problem, relaxation.x, relaxation.row_dual
+        if x is None or dual is None:
+            raise AssertionError
+        self.token_value = -dual[whole.balance_rows] / OBJECTIVE_SCALE
+        self.candidates[whole.deposits.pool[x[whole.deposits.binary] > 1e-9]] = True
+        pieces = SuperPools.of(problem, self.buyable, self.token_value)
+        rate = np.zeros(len(problem.pools))
+        # the rate of a piece minus the value of its token is the same for all pieces of a pool
+        token = pieces.token[pieces.piece_super]
+        rate[pieces.piece_pool] = pieces.piece_rate - self.token_value[token]
+        for group, row in whole.group_rows.items():
+            rate[problem.group == group] -= dual[row] / OBJECTIVE_SCALE
+        gas_value = 1.0 - dual[whole.gas_row] / OBJECTIVE_SCALE
+        gain = rate * problem.cap_usd - problem.gas_deposit_usd * gas_value
+        n_more = max(MORE_CANDIDATES, int(MORE_CANDIDATES_SHARE * self.candidates.sum()))
+        rest = np.flatnonzero(self.buyable & ~self.candidates)
+        self.candidates[rest[np.argsort(-gain[rest], kind="stable")[:n_more]]] = True
+
+    def _others(self) -> SuperPools:
+        return SuperPools.of(self.problem, self.buyable & ~self.candidates, self.token_value)
+
+    def _real_pools_behind(self, others: SuperPools, used: Ints) -> None:
+        """Make the best pools behind the super-pools that a solution uses candidates."""
+        for super_pool in used:
+            pieces = np.flatnonzero(others.piece_super == super_pool)
+            best = pieces[np.argsort(-others.piece_rate[pieces], kind="stable")]
+            self.candidates[others.piece_pool[best[:REAL_POOLS_BEHIND]]] = True
+
+    # --- tier 2: relaxed conversions, then the exact program on what they chose ---
+
+    def _restricted(self) -> TieredResult | None:
+        """A plan and a sharper bound; None when the choice has no plan."""
+        model, x = self._with_relaxed_conversions()
+        if x is None:
+            return None
+        chosen = self.problem.position_usd > 0.0
+        chosen[model.deposits.pool[np.round(x[model.deposits.binary]) == 1]] = True
+        exact = build_model(self.problem, chosen & self.candidates, only=_traders(model, x))
+        found: TieredResult | None = None
+        for nodes, heuristics in SECOND_TIER_EFFORTS:
+            plan = self._mip(exact, self._second_tier_gap_usd, found, nodes, heuristics=heuristics)
+            if plan.x is None:
+                continue
+            # what is asked of this tier is a plan; how good it is, the bound says
+            plan = replace(plan, status="optimal")
+            found = TieredResult(exact, plan, self.bound_usd, f"restricted{self._share()}")
+            if self._is_good_enough(found):
+                break
+        return found
+
+    def _with_relaxed_conversions(self) -> tuple[AllocationModel, Floats | None]:
+        """The relaxed program and its solution, once it does without super-pools."""
+        for _ in range(MAX_ROUNDS):
+            others = self._others()
+            model = build_model(self.problem, self.candidates, others, stars=True)
+            result = self._mip(model, self._second_tier_gap_usd)
+            self._lower_bound_to(model, result)
+            if result.x is None:
+                break
+            used = np.flatnonzero(np.round(result.x[model.other_counts]) > 0)
+            if len(used) == 0:
+                break
+            self._real_pools_behind(others, used)
+        return model, result.x
+
+    # --- tier 3: the exact program on candidates and super-pools ---
+
+    def _reduced(self, plan: TieredResult | None) -> TieredResult:
+        best = plan
+        for _ in range(MAX_ROUNDS):
+            others = self._others()
+            model = build_model(self.problem, self.candidates, others)
+            result = self._mip(model, min(self._accepted_gap_usd, 1e6), best)
+            self._lower_bound_to(model, result)
+            found = TieredResult(model, result, self.bound_usd, f"reduced{self._share()}")
+            if result.x is None:
+                break
+            used = np.flatnonzero(np.round(result.x[model.other_counts]) > 0)
+            if len(used) == 0:
+                return found
+            self._real_pools_behind(others, used)
+            if self._left() <= 0.0:
+                break
+        if best is None:
+            model = build_model(self.problem, self.candidates)
+            best = TieredResult(
+                model, self._mip(model, self.gap_usd), self.bound_usd, f"reduced{self._share()}"
+            )
+        status = "time_limit" if best.result.status == "optimal" else best.result.status
+        result = best.result if best.result.x is None else replace(best.result, status=status)
+        return replace(best, result=result, bound_usd=self.bound_usd)
+
+    # --- common ---
+
+    def _left(self) -> float:
+        return max(self.deadline - time.perf_counter(), 0.0)
+
+    def _share(self) -> str:
+        return f": {int(self.candidates.sum())} of {int(self.buyable.sum())} pools"
+
+    def _lower_bound_to(self, model: AllocationModel, result: SolverResult) -> None:
+        if result.status != "infeasible":
+            self.bound_usd = min(self.bound_usd, model.usd_of_objective(result.bound))
+
+    @property
+    def _second_tier_gap_usd(self) -> float:
+        return max(self.gap_usd, SECOND_TIER_GAP_SHARE * abs(self.bound_usd))
+
+    def _mip(
+        self,
+        model: AllocationModel,
+        gap_usd: float,
+        start: TieredResult | None = None,
+        max_nodes: int | None = None,
+        *,
+        heuristics: bool = False,
+    ) -> SolverResult:
+        gap = gap_usd / model.usd_of_objective_unit
+        effort = Effort(gap, max(self._left(), 0.1), max_nodes, heuristics)
+        return solve_mip(model.sparse, effort, None if start is None else _start(start, model))
+
+
+def _traders(model: AllocationModel, x: Floats) -> tuple[Bools, Bools]:
+    """Tokens that a solution with relaxed conversions sells, and tokens that it buys."""
+    trade = model.trade
+    if not isinstance(trade, Stars):
+        raise TypeError("the model has exact conversions")
+    n_tokens = len(model.balance_rows)
+    sells, buys = np.zeros(n_tokens, dtype=bool), np.zeros(n_tokens, dtype=bool)
+    sells[trade.sellers[np.round(x[trade.sells]) == 1]] = True
+    buys[trade.buyers[np.round(x[trade.buys]) == 1]] = True
+    return sells, buys
+
+
+def _start(solved: TieredResult, model: AllocationModel) -> Start:
+    """Columns and values of the on-off decisions of a solution, in another model."""
+    x, old = solved.result.x, solved.model
+    if x is None:
+        raise AssertionError
+    columns: list[int] = []
+    values: list[float] = []
+
+    def say(column: int, value: float) -> None:
+        columns.append(int(column))
+        values.append(float(np.round(value)))
+
+    for mine, theirs in (
+        (model.deposits, old.deposits),
+        (model.withdrawals, old.withdrawals),
+        (model.rescues, old.rescues),
+    ):
+        known = dict(zip(theirs.pool.tolist(), x[theirs.binary].tolist(), strict=True))
+        for pool, column in zip(mine.pool.tolist(), mine.binary, strict=True):
+            say(column, known.get(pool, 0.0))
+    arcs_on = dict(zip(_pairs(old.arcs), x[old.arcs.moves.binary].tolist(), strict=True))
+    for pair, column in zip(_pairs(model.arcs), model.arcs.moves.binary, strict=True):
+        say(column, arcs_on.get(pair, 0.0))
+    for column in model.other_counts:
+        say(column, 0.0)
+    return np.array(columns, dtype=np.int32), np.array(values)
+
+
+def _pairs(arcs: Arcs) -> list[tuple[int, int]]:
+    return list(zip(arcs.sold.tolist(), arcs.bought.tolist(), strict=True))
