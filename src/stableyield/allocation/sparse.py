@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,6 +32,22 @@ class SparseModel:
     start: Ints
     index: Ints
     value: Floats
+
+    def with_row(self, name: str, columns: Ints, lower: float) -> SparseModel:
+        """The model with one more row: the sum of ``columns`` is at least ``lower``."""
+        columns = np.sort(columns)
+        at_end_of_column = self.start[columns + 1]
+        longer = np.zeros(len(self.start), dtype=np.int64)
+        np.add.at(longer, columns + 1, 1)
+        return replace(
+            self,
+            row_lower=np.append(self.row_lower, lower),
+            row_upper=np.append(self.row_upper, np.inf),
+            row_names=(*self.row_names, name),
+            start=self.start + np.cumsum(longer),
+            index=np.insert(self.index, at_end_of_column, len(self.row_lower)),
+            value=np.insert(self.value, at_end_of_column, 1.0),
+        )
 
 
 @dataclass
