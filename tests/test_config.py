@@ -208,3 +208,9 @@ def test_what_has_no_text_is_refused() -> None:
         canonical_json({"a": float("nan")})
     with pytest.raises(TypeError, match="object"):
         canonical_json({"a": object()})
+
+
+@pytest.mark.parametrize("name", ["min_pools", "horizon_days", "gap_usd", "mode"])
+def test_true_is_not_a_number(name: str) -> None:
+    with pytest.raises(ParameterError, match="not true or false"):
+        AllocationParameters.from_mapping({name: True})

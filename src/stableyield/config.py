@@ -12,7 +12,15 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from stableyield.errors import ParameterError
 
@@ -150,6 +158,15 @@ class AllocationParameters(BaseModel):
     """A held token without a price today: stop, or use its last price of at most 7 days ago."""
     on_failure: Literal["hold", "raise", "relax"] = "hold"
     """A day without a feasible plan: hold the book, stop, or relax limits in a stated order."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_values(cls, value: object, info: ValidationInfo) -> object:
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and kind is not bool:
+            msg = "a number or a text is needed, not true or false"
+            raise ValueError(msg)
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> AllocationParameters:

@@ -1,6 +1,7 @@
 """From the cheapest sufficient proof to the full one.
 
-Small problems are solved directly. For a large one:
+Where leaving the book alone is possible and proven best (`stableyield.allocation.no_trade`),
+nothing is searched. Other small problems are solved directly. For a large one:
 
 1. the linear relaxation of the whole program gives a bound and marginal values; the pools that it
    uses and the next best become candidates, all others are relaxed into super-pools;
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from stableyield.allocation.assembly import OBJECTIVE_SCALE
 from stableyield.allocation.blocks_trade import Arcs, Stars
 from stableyield.allocation.milp import AllocationModel, build_model
+from stableyield.allocation.no_trade import no_trade
 from stableyield.allocation.problem import AllocationProblem
 from stableyield.allocation.solver import Effort, SolverResult, Start, solve_mip
 from stableyield.allocation.super_pools import SuperPools
@@ -54,7 +56,8 @@ class TieredResult:
     result : SolverResult
     bound_usd : float
     method : str
-        ``direct``, ``restricted`` or ``reduced``, with the number of candidates.
+        ``no trade``, ``direct``, or ``restricted`` or ``reduced`` with the number of candidates;
+        ``relaxation`` where that was infeasible or out of time.
     """
 
     model: AllocationModel
@@ -88,8 +91,19 @@ def solve_in_tiers(
 
 def _direct(problem: AllocationProblem, gap_usd: float, seconds: float) -> TieredResult:
     model = build_model(problem)
+    if (held := _no_trade(problem, model, gap_usd, seconds)) is not None:
+        return held
     result = solve_mip(model.sparse, Effort(gap_usd / model.usd_of_objective_unit, seconds))
     return TieredResult(model, result, model.usd_of_objective(result.bound), "direct")
+
+
+def _no_trade(
+    problem: AllocationProblem, model: AllocationModel, gap_usd: float, seconds: float
+) -> TieredResult | None:
+    proof = no_trade(problem, model, gap_usd, seconds)
+    if proof is None:
+        return None
+    return TieredResult(model, proof.result, model.usd_of_objective(proof.bound), "no trade")
 
 
 def _buyable(problem: AllocationProblem) -> Bools:
@@ -118,6 +132,8 @@ class _Reduction:
     def solve(self) -> TieredResult:
         """Tier after tier until the gap is small enough."""
         whole = build_model(self.problem)
+        if (held := _no_trade(self.problem, whole, self.gap_usd, self._left())) is not None:
+            return held
         linear = replace(whole.sparse, integer=np.zeros_like(whole.sparse.integer))
         relaxation = solve_mip(linear, Effort(0.0, self._left()))
         if relaxation.x is None:

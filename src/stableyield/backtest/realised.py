@@ -41,9 +41,15 @@ def realised(tomorrow: MarketView, book: Book, parameters: AllocationParameters)
             earned = _last_return(tomorrow, i)
         tokens[pool_id] = tomorrow.pools[i].tokens
         returns[pool_id] = earned
-        others[pool_id] = float(tomorrow.pool_series.tvl_usd[-1, i])
+        others[pool_id] = _deposits_usd(tomorrow, i)
     diluted = others if parameters.own_impact == "pro_rata" else None
     return PoolDay(returns, diluted, tokens)
+
+
+def _deposits_usd(tomorrow: MarketView, i: int) -> float:
+    """What shares the pool's revenue: all deposits; the TVL, which may be less, where unknown."""
+    deposits, tvl = tomorrow.pool_series.deposits_usd[-1, i], tomorrow.pool_series.tvl_usd[-1, i]
+    return float(deposits if np.isfinite(deposits) else tvl)
 
 
 def _last_return(tomorrow: MarketView, i: int) -> float:
