@@ -26,6 +26,22 @@ def test_every_plan_is_verified_accounted_for_and_within_its_gap(seed: int) -> N
     assert plan.status in {"optimal", "infeasible"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("block", range(20))
+def test_two_thousand_plans_are_verified(block: int) -> None:
+    for seed in range(1_000 + 100 * block, 1_100 + 100 * block):
+        solved(_any_size(seed))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_ten_times_smaller_gap_gains_less_than_the_gap_more(seed: int) -> None:
+    loose = solved(_any_size(seed, gap_usd=1.0))
+    tight = solved(_any_size(seed, gap_usd=0.1))
+    if loose.certificate.has_solution:
+        more = tight.certificate.objective_usd - loose.certificate.objective_usd
+        assert -0.1 - 1e-6 <= more <= 1.0 + 1e-6
+
+
 def _all_frozen(task: AllocationProblem) -> AllocationProblem:
     states = [replace(p, state=PoolState.FROZEN) for p in task.pools if p.tokens]
     return replace(task, pools=states)
