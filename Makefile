@@ -33,7 +33,7 @@ test: $(VENV)/.dev
 
 # make test-slow   browser tests and full-size runs on real data
 test-slow: $(VENV)/.dev
-	$(BIN)/pytest -m slow -q
+	$(BIN)/pytest -m slow -n 2 -q
 
 # make coverage   the tests, with the coverage of the rooms that handle money
 coverage: $(VENV)/.dev

@@ -25,11 +25,10 @@ from allocation_report import Record, Report, draw
 from daily import DailyResult, daily
 from instances import market
 from plain_models import solve_plain, vectorised, with_loops
-from stages import stopwatch
-
 from stableyield.allocation import AllocationProblem, solve, verify
 from stableyield.allocation.optimiser import gap_usd
 from stableyield.market.mock import mock_instance
+from stages import stopwatch
 
 HERE = Path(__file__).resolve().parent
 TABLE = HERE / "results" / "allocation.md"
@@ -234,6 +233,8 @@ def main() -> None:
 
     began = time.perf_counter()
     report = Report(scope.limit_seconds)
+    for solver in ("cvxpy, arrays", "cvxpy, loops"):  # the first use of cvxpy pays for its imports
+        run_plain(CASES[0].problem(1), CASES[0], 1, solver, scope.limit_seconds)
     for case in CASES:
         if case.n_pools <= scope.largest:
             run_case(case, scope, report)

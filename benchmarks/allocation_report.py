@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from daily import DailyResult
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from daily import DailyResult
 from stages import STAGES
 
 STANDARD, PROVEN, SHARE = "ours, standard", "ours, proven", "ours, proven to 1e-4"

@@ -46,15 +46,11 @@ def daily(label: str, start: AllocationProblem, n_days: int, seed: int) -> Daily
             for i, pool in enumerate(listed)
         ]
         began = time.process_time()
-        plan = solve(
-            AllocationProblem(pools, book, start.prices_usd, start.gas, start.parameters)
-        )
+        plan = solve(AllocationProblem(pools, book, start.prices_usd, start.gas, start.parameters))
         seconds.append(time.process_time() - began)
         trades.append(plan.n_moves)
         failed += not plan.certificate.has_solution
         book = plan.settlement.after
         shift = APY_MEMORY * shift + rng.normal(0.0, APY_NOISE, n)
         size = size * np.exp(rng.normal(0.0, TVL_NOISE, n))
-    return DailyResult(
-        label, start.parameters.mode, tuple(seconds[1:]), tuple(trades[1:]), failed
-    )
+    return DailyResult(label, start.parameters.mode, tuple(seconds[1:]), tuple(trades[1:]), failed)

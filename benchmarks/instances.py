@@ -81,13 +81,13 @@ def _book(
     positions: dict[tuple[str, str], float] = {}
     for place, usd in zip(rng.permutation(len(pools))[:n_held], weights, strict=True):
         pool = pools[place]
-        usd = min(usd, 0.04 * pool.tvl_usd)
+        held_usd = min(usd, 0.04 * pool.tvl_usd)
         for token in pool.tokens:
-            positions[pool.pool_id, token] = usd / len(pool.tokens) / prices[token]
+            positions[pool.pool_id, token] = held_usd / len(pool.tokens) / prices[token]
     positions["pool_gone", tokens[0]] = 0.02 * aum_usd / prices[tokens[0]]
-    held_usd = sum(amount * prices[token] for (_, token), amount in positions.items())
+    invested_usd = sum(amount * prices[token] for (_, token), amount in positions.items())
     n_wallet = min(4, len(tokens))
     chosen = rng.choice(len(tokens), size=n_wallet, replace=False, p=popularity)
-    shares = rng.dirichlet(np.ones(n_wallet)) * (aum_usd - held_usd)
+    shares = rng.dirichlet(np.ones(n_wallet)) * (aum_usd - invested_usd)
     wallet = {tokens[j]: usd / prices[tokens[j]] for j, usd in zip(chosen, shares, strict=True)}
     return Book(wallet, positions)

@@ -12,7 +12,6 @@ import resource
 from pathlib import Path
 
 from instances import market
-
 from stableyield.allocation import solve
 
 

@@ -8,6 +8,7 @@ the same absolute gap in dollars as ours.
 
 from __future__ import annotations
 
+import itertools
 import time
 import warnings
 from collections.abc import Callable
@@ -106,7 +107,9 @@ class Facts:
             for part in (self.brings, self.rescues)
         )
         self.gas_conversion = problem.gas.conversion
-        self.gas_of_exits = float((self.gas_claim + self.gas_stranded)[exits].sum())
+        self.gas_of_exits = sum(
+            problem.gas_withdrawal_usd(i, int(count(legs[i]))) for i in np.flatnonzero(exits & held)
+        )
         self.fixed_yield = float((self.growth * self.claim)[self.held].sum())
 
         real, drifted = problem.count_threshold_usd, problem.count_threshold_usd
@@ -169,11 +172,7 @@ def vectorised(f: Facts) -> cp.Problem:
         + f.brings[held].T @ out
         + f.rescues[held].T @ rescue
         + (1.0 - fee) * cp.sum(sold, axis=0)
-        == left
-        + f.takes[new].T @ deposit
-        + f.takes[held].T @ more
-        + cp.sum(sold, axis=1)
-        + paid,
+        == left + f.takes[new].T @ deposit + f.takes[held].T @ more + cp.sum(sold, axis=1) + paid,
         cp.sum(paid) == gas,
     ]
     for number, top in f.groups:
@@ -198,80 +197,104 @@ def _moves(
 
 def with_loops(f: Facts) -> cp.Problem:
     """The model with a variable and a constraint for each pool, token and pair of tokens."""
-    p, tokens, fee = f.parameters, range(f.n_tokens), f.parameters.conversion_rate
-    rules: list[cp.Constraint] = []
-    gas, earned, after, counted = [f.gas_of_exits], [f.fixed_yield], {}, []
-    flow: list[list[cp.Expression | float]] = [[usd] for usd in f.wallet]  # into the wallet
-    switches: list[cp.Variable] = []
+    return _Loops(f).program()
 
-    def move(smallest: float, largest: float, gas_usd: float) -> tuple[cp.Variable, cp.Variable]:
+
+class _Loops:
+    """Terms of the sums that every pool and pair of tokens adds to."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.rules: list[cp.Constraint] = []
+        self.gas: list[cp.Expression | float] = [facts.gas_of_exits]
+        self.earned: list[cp.Expression | float] = [facts.fixed_yield]
+        self.fees: list[cp.Expression | float] = [0.0]
+        self.flow: list[list[cp.Expression | float]] = [[usd] for usd in facts.wallet]
+        self.after: dict[int, cp.Expression] = {}
+        self.switches: list[cp.Variable] = []
+        self.counted: list[cp.Variable] = []
+
+    def program(self) -> cp.Problem:
+        f, tokens = self.facts, range(self.facts.n_tokens)
+        for i in f.new:
+            self.after[i], deposits = self.deposit(i)
+            self.count(i, deposits)
+        for i in f.held:
+            self.hold(i)
+        self.convert()
+        left, paid = ([cp.Variable(nonneg=True) for _ in tokens] for _ in range(2))
+        self.rules += [sum(self.flow[j]) == left[j] + paid[j] for j in tokens]
+        self.rules += [sum(paid) == sum(self.gas), sum(self.counted) >= f.min_pools]
+        for number, top_usd in f.groups:
+            members = [x for i, x in self.after.items() if f.group[i] == number]
+            if members:
+                self.rules.append(sum(members) <= top_usd)
+        if f.parameters.min_invested_pct > 0.0:
+            self.rules.append(sum(self.after.values()) >= f.min_invested)
+        gain = sum(self.earned) + f.cash * sum(left) - sum(self.gas) - sum(self.fees)
+        return cp.Problem(cp.Maximize(gain - TIE_BREAK_USD * sum(self.switches)), self.rules)
+
+    def move(
+        self, smallest: float, largest: float, gas_usd: float
+    ) -> tuple[cp.Variable, cp.Variable]:
         amount, happens = cp.Variable(nonneg=True), cp.Variable(boolean=True)
-        rules.extend([amount <= largest * happens, amount >= smallest * happens])
-        gas.append(gas_usd * happens)
-        switches.append(happens)
+        self.rules += [amount <= largest * happens, amount >= smallest * happens]
+        self.gas.append(gas_usd * happens)
+        self.switches.append(happens)
         return amount, happens
 
-    def into_wallet(amount: cp.Variable, shares: Floats, sign: float) -> None:
+    def into_wallet(self, amount: cp.Variable, shares: Floats, sign: float) -> None:
         for j in np.flatnonzero(shares):
-            flow[j].append(sign * shares[j] * amount)
+            self.flow[j].append(sign * shares[j] * amount)
 
-    def count(i: int, position: cp.Expression, used: cp.Variable) -> None:
+    def count(self, i: int, used: cp.Variable) -> None:
         real = cp.Variable(boolean=True)
-        rules.extend([position >= f.counts_from[i] * real, real <= used])
-        counted.append(real)
+        self.rules += [self.after[i] >= self.facts.counts_from[i] * real, real <= used]
+        self.counted.append(real)
 
-    for i in f.new:
-        deposit, deposits = move(f.smallest_deposit[i], f.room[i], f.gas_deposit[i])
-        into_wallet(deposit, f.takes[i], -1.0)
-        earned.append(f.growth[i] * deposit)
-        after[i] = deposit
-        count(i, deposit, deposits)
-    for i in f.held:
-        used = cp.Variable(boolean=True)
-        after[i] = f.position[i]
-        top = f.highest[i] * used
+    def deposit(self, i: int) -> tuple[cp.Variable, cp.Variable]:
+        f = self.facts
+        amount, happens = self.move(f.smallest_deposit[i], f.room[i], f.gas_deposit[i])
+        self.into_wallet(amount, f.takes[i], -1.0)
+        self.earned.append(f.growth[i] * amount)
+        return amount, happens
+
+    def hold(self, i: int) -> None:
+        """What can be done with a position."""
+        f, used = self.facts, cp.Variable(boolean=True)
+        position, top, one_way = f.position[i], f.highest[i] * used, []
         if f.open[i]:
-            more, adds = move(f.smallest_deposit[i], f.room[i], f.gas_deposit[i])
-            into_wallet(more, f.takes[i], -1.0)
-            earned.append(f.growth[i] * more)
-            after[i] = after[i] + more
+            more, adds = self.deposit(i)
+            position = position + more
             top = top - (f.highest[i] - f.cap[i]) * adds
-            rules.append(adds <= used)
+            self.rules.append(adds <= used)
+            one_way.append(adds)
         if f.claim[i] > 0.0:
-            out, leaves = move(f.smallest_claim[i], f.claim[i], f.gas_claim[i])
-            into_wallet(out, f.brings[i], 1.0)
-            earned.append(-f.growth[i] * out)
-            after[i] = after[i] - out
-            if f.open[i]:
-                rules.append(adds + leaves <= 1)
+            out, leaves = self.move(f.smallest_claim[i], f.claim[i], f.gas_claim[i])
+            self.into_wallet(out, f.brings[i], 1.0)
+            self.earned.append(-f.growth[i] * out)
+            position = position - out
+            one_way.append(leaves)
         if f.stranded[i] > 0.0:
-            rescue, _ = move(f.smallest_stranded[i], f.stranded[i], f.gas_stranded[i])
-            into_wallet(rescue, f.rescues[i], 1.0)
-            after[i] = after[i] - rescue
-        rules.extend([after[i] <= top, after[i] >= f.smallest_position[i] * used])
-        count(i, after[i], used)
-    fees, sells = [0.0], {}
-    for j in tokens:
-        for k in tokens:
-            if j != k:
-                sold, sells[j, k] = move(p.min_transaction_value, f.available[j], f.gas_conversion)
-                flow[j].append(-sold)
-                flow[k].append((1.0 - fee) * sold)
-                fees.append(fee * sold)
-                if k < j:
-                    rules.append(sells[j, k] + sells[k, j] <= 1)
-    left, paid = ([cp.Variable(nonneg=True) for _ in tokens] for _ in range(2))
-    for j in tokens:
-        rules.append(sum(flow[j]) == left[j] + paid[j])
-    rules += [sum(paid) == sum(gas), sum(counted) >= f.min_pools]
-    for number, top_usd in f.groups:
-        members = [x for i, x in after.items() if f.group[i] == number]
-        if members:
-            rules.append(sum(members) <= top_usd)
-    if p.min_invested_pct > 0.0:
-        rules.append(sum(after.values()) >= f.min_invested)
-    gain = sum(earned) + f.cash * sum(left) - sum(gas) - sum(fees) - TIE_BREAK_USD * sum(switches)
-    return cp.Problem(cp.Maximize(gain), rules)
+            rescue, _ = self.move(f.smallest_stranded[i], f.stranded[i], f.gas_stranded[i])
+            self.into_wallet(rescue, f.rescues[i], 1.0)
+            position = position - rescue
+        self.rules += [position <= top, position >= f.smallest_position[i] * used]
+        self.rules += [sum(one_way) <= 1] if one_way else []
+        self.after[i] = position
+        self.count(i, used)
+
+    def convert(self) -> None:
+        """Every pair of tokens, one way or the other."""
+        f, p = self.facts, self.facts.parameters
+        sells: dict[tuple[int, int], cp.Variable] = {}
+        for j, k in itertools.permutations(range(f.n_tokens), 2):
+            sold, sells[j, k] = self.move(p.min_transaction_value, f.available[j], f.gas_conversion)
+            self.flow[j].append(-sold)
+            self.flow[k].append((1.0 - p.conversion_rate) * sold)
+            self.fees.append(p.conversion_rate * sold)
+            if k < j:
+                self.rules.append(sells[j, k] + sells[k, j] <= 1)
 
 
 def solve_plain(
