@@ -44,7 +44,7 @@ def test_hold_leaves_the_book_as_it_is_and_says_why() -> None:
     assert math.isnan(plan.certificate.objective_usd)
     (why,) = plan.infeasible_because
     assert (why.limit, why.needed, why.available) == ("min_pools", 3, 2)
-    assert "1 are capped below it" in why.detail
+    assert "2 of 3 can hold that; 1 is capped below it" in why.detail
 
 
 def test_an_infeasible_plan_can_be_written() -> None:
@@ -62,7 +62,7 @@ def test_raise_stops_with_the_reason() -> None:
 def test_relax_asks_for_as_many_pools_as_there_can_be_and_says_so() -> None:
     plan = solve(_too_many_pools(on_failure="relax"))
     assert plan.status == "optimal"
-    assert plan.explanation["relaxed"] == ["min_pools relaxed to 2"]
+    assert plan.explanation["relaxed"] == ["min_pools relaxed from 3 to 2"]
     assert set(positions_usd(plan)) >= {"a", "c"}
     assert verify(plan).ok  # against the relaxed problem, which the plan carries
 
@@ -70,7 +70,10 @@ def test_relax_asks_for_as_many_pools_as_there_can_be_and_says_so() -> None:
 def test_relax_gives_up_limits_in_the_stated_order() -> None:
     task = _too_many_pools(min_invested_pct=1.0, max_alloc_percentage=0.3, on_failure="relax")
     easier, notes = relaxed(task) or pytest.fail("there is a plan without these limits")
-    assert notes == ["min_pools relaxed to 0", "min_invested_pct relaxed to 0"]
+    assert notes == [
+        "min_pools relaxed from 3 to 0",
+        "min_invested_pct relaxed from 1 to 0",
+    ]
     assert easier.parameters.max_alloc_percentage == 0.3
     assert verify(solve(task)).ok
 
@@ -87,11 +90,11 @@ def test_relax_lifts_group_caps_last() -> None:
     )
     plan = solve(task)
     (note,) = plan.explanation["relaxed"]
-    assert note.startswith("group1_max_pct relaxed to 1.0")
+    assert note == "group1_max_pct relaxed from 0.1 to 1"
     assert plan.n_moves == 0
 
 
-def test_relax_that_does_not_help_stops() -> None:
+def test_relax_that_does_not_help_holds_the_book_and_says_why() -> None:
     # the exit is forced, and nobody can pay its gas
     task = problem(
         [],
@@ -101,8 +104,17 @@ def test_relax_that_does_not_help_stops() -> None:
         on_failure="relax",
     )
     assert relaxed(task) is None
-    with pytest.raises(InfeasibleError, match="gas"):
-        solve(task)
+    plan = solved(task)
+    assert (plan.status, plan.n_moves) == ("infeasible", 0)
+    assert plan.settlement.after == task.book
+    assert [why.limit for why in plan.infeasible_because] == ["gas"]
+    assert plan.explanation["relaxed"] == []
+
+
+def test_pools_that_are_too_few_are_not_said_to_be_capped() -> None:
+    plan = solved(problem([pool("a"), pool("b")], {"USDC": 900.0}, min_pools=3))
+    (why,) = plan.infeasible_because
+    assert why.detail.endswith("are demanded, 2 of 2 can hold that")
 
 
 @pytest.mark.parametrize("on_failure", ["hold", "raise", "relax"])

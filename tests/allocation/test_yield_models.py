@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stableyield.allocation import Plan, PoolInput, RateModel
-from stableyield.allocation.blocks_positions import N_SEGMENTS
+from stableyield.allocation.dilution import N_SEGMENTS
 from stableyield.domain.costs import GasCosts
 from stableyield.domain.rates import growth
 from support.problems import pool, positions_usd, problem, solved

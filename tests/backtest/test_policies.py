@@ -241,7 +241,7 @@ def test_limits_are_relaxed_when_asked():
         three_pools(n_days=8), Optimised(), parameters=lax(**IMPOSSIBLE, on_failure="relax")
     )
     assert set(result.daily_log["status"]) == {"done"}
-    assert result.last_plan["explanation"]["relaxed"] == ["min_pools relaxed to 3"]
+    assert result.last_plan["explanation"]["relaxed"] == ["min_pools relaxed from 9 to 3"]
     assert result.daily_log["n_positions"].iloc[-1] == 3
 
 

@@ -73,6 +73,27 @@ def test_what_was_relaxed_is_said(cli: Cli, problem_file: Path) -> None:
     assert "relaxed: " in outcome.out
 
 
+def test_a_pool_that_is_asked_about_is_answered(
+    cli: Cli, problem: dict[str, Any], problem_file: Path
+) -> None:
+    first, second = (pool["pool_id"] for pool in problem["pools"][:2])
+    outcome = cli("allocate", problem_file, "--why-not", first, "--why-not", second)
+    assert outcome.code == 0
+    assert f"why not: {first}: " in outcome.out
+    assert f"why not: {second}: " in outcome.out
+    document = cli("allocate", problem_file, "--why-not", first, "--json").document
+    rows = document["explanation"]["why_not"]
+    assert rows[0]["pool_id"] == first
+    assert rows[0]["is_exact"]
+    assert [row["pool_id"] for row in rows].count(first) == 1
+
+
+def test_a_pool_that_is_not_there_cannot_be_asked_about(cli: Cli, problem_file: Path) -> None:
+    outcome = cli("allocate", problem_file, "--why-not", "nowhere")
+    assert outcome.code == 2
+    assert "there is no pool 'nowhere'" in outcome.first_line
+
+
 def test_low_rates_that_are_confirmed_are_taken(
     cli: Cli, problem: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -241,7 +241,7 @@ def test_relaxed_limits_are_named_in_the_row():
         .to_dict("records")
     )
     assert row["status"] == "optimal"
-    assert "min_pools relaxed to 5" in row["reason"]
+    assert "min_pools relaxed from 6 to 5" in row["reason"]
 
 
 def test_a_scenario_that_relaxing_does_not_help_is_an_infeasible_row(monkeypatch):

@@ -10,6 +10,7 @@ from stableyield.allocation.plan import Certificate, Expected, Limit, Plan
 from stableyield.allocation.problem import AllocationProblem, PoolInput, RateModel
 from stableyield.allocation.problem_file import problem_document, read_problem
 from stableyield.allocation.verify import Verification, verify_documents
+from stableyield.allocation.why_not import WhyNot, needed_apy_pct, why_not
 from stableyield.errors import InputError, IntegrityError
 
 __all__ = [
@@ -21,12 +22,15 @@ __all__ = [
     "PoolInput",
     "RateModel",
     "Verification",
+    "WhyNot",
     "checked",
+    "needed_apy_pct",
     "problem_document",
     "read_problem",
     "solve",
     "verify",
     "verify_documents",
+    "why_not",
 ]
 
 

@@ -59,6 +59,7 @@ class Assembly:
         self.used: Ints = np.full(self.n_pools, -1, dtype=np.int64)  # binary "is in use", by pool
         self.limit_rows: dict[str, int] = {}  # groups, min_pools, min_invested_pct
         self.balance_rows: Ints = np.zeros(0, np.int64)  # by token
+        self.left: Ints = np.zeros(0, np.int64)  # columns of what is left in the wallet, by token
         self.gas_row = -1
         self.other_need = np.zeros(self.n_tokens)  # of tokens, by what is not a pool's deposit
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from stableyield.allocation.assembly import DUST, OBJECTIVE_SCALE, UNITS_PER_AUM, Assembly
+from stableyield.allocation.dilution import ConcaveYield, concave_yields
 from stableyield.allocation.problem import RateModel
 from stableyield.allocation.terms import Legs, Moves, Terms
-from stableyield.domain.lending import pro_rata_factor
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-N_SEGMENTS = 8
 NEGLIGIBLE = 1e-9  # model units: AUM 2e7 USD makes this 2e-5 USD
 
 
@@ -150,33 +151,74 @@ def demand_invested(a: Assembly) -> None:
 def add_yields(a: Assembly) -> float:
     """Yield of the final claims over the horizon; returns the part in USD that is fixed.
 
-    A constant rate is linear in the claim. A revenue shared pro rata is concave: eight chords,
-    which never promise more than the curve, in perspective form (zero when the pool is unused).
+    A constant rate is linear in the claim. A diluted one is the least of some chords, which never
+    promise more than the curve, in perspective form (zero when the pool is unused).
     """
     problem = a.problem
     growth = np.nan_to_num(problem.growth)  # only pools with a known APY have terms below
-    diluted = np.array([p.rate_model is RateModel.PRO_RATA for p in problem.pools], dtype=bool)
-    linear = a.final_claim.of(np.flatnonzero(~diluted))
+    constant = np.array([p.rate_model is RateModel.CONSTANT for p in problem.pools], dtype=bool)
+    linear = a.final_claim.of(np.flatnonzero(constant))
     a.model.add_cost(linear.column, OBJECTIVE_SCALE * growth[linear.pool] * linear.value)
-    fixed = float((growth * problem.claim_usd)[a.held][~diluted[a.held]].sum())
-    for i in np.unique(a.final_claim.pool[diluted[a.final_claim.pool]]):
-        _add_chords(a, int(i), growth[i])
+    fixed = float((growth * problem.claim_usd)[a.held][constant[a.held]].sum())
+    for i in np.unique(a.final_claim.pool[~constant[a.final_claim.pool]]):
+        _add_diluted(a, int(i))
     return fixed
 
 
-def _add_chords(a: Assembly, pool: int, growth: float) -> None:
+@dataclass(frozen=True, eq=False)
+class _Claim:
+    """``constant + value @ x[column]``, 0 unless ``switch_value @ x[switch]`` is 1; model units."""
+
+    column: Ints
+    value: Floats
+    constant: float
+    switch: Ints
+    switch_value: Floats
+
+
+def _add_diluted(a: Assembly, pool: int) -> None:
     highest = max(a.cap[pool], a.claim[pool])
-    points = np.linspace(0.0, highest, N_SEGMENTS + 1)
-    others = np.full_like(points, a.problem.others_usd[pool] / a.unit_usd)
-    value = growth * points * np.nan_to_num(pro_rata_factor(others, points))
-    slope = np.diff(value) / np.diff(points)
-    column = a.model.columns(1, cost=OBJECTIVE_SCALE, lower=-np.inf)
+    first, *second = concave_yields(a.problem, pool, float(highest * a.unit_usd))
     terms = a.final_claim.of(np.array([pool]))
-    if growth <= 0.0:  # a loss is not shared away: linear, the pessimistic side
-        slope, value = np.array([growth]), np.zeros(2)
-    for k, s in enumerate(slope):  # y <= s * claim + intercept * used
-        intercept = value[k] - s * points[k]
-        row = a.model.row("yield", upper=s * a.claim[pool])
+    switch = a.used[[pool]]
+    claim = _Claim(terms.column, terms.value, float(a.claim[pool]), switch, np.ones(1))
+    for piece in second:
+        claim, beyond = _split(a, claim, piece)
+        _add_chords(a, beyond, piece)
+    _add_chords(a, claim, first)
+
+
+def _split(a: Assembly, claim: _Claim, piece: ConcaveYield) -> tuple[_Claim, _Claim]:
+    """A claim as the sum of two of which one is 0: outside the range of ``piece``, and inside.
+
+    One more binary says which; so the two yields meet the exact convex hull of their union.
+    """
+    model = a.model
+    inside, amount = model.binaries(1), model.columns(1)
+    start, end = piece.low_usd / a.unit_usd, piece.high_usd / a.unit_usd
+    outside = _Claim(
+        np.append(claim.column, amount),
+        np.append(claim.value, -1.0),
+        claim.constant,
+        np.append(claim.switch, inside),
+        np.append(claim.switch_value, -1.0),
+    )
+    model.put(model.row("outside", lower=-claim.constant), outside.column, outside.value)
+    row = model.row("outside ends where inside starts", upper=-claim.constant)
+    model.put(row, outside.column, outside.value)
+    model.put(row, outside.switch, -start * outside.switch_value)
+    for bound, sign in ((end, 1.0), (start, -1.0)):
+        row = model.row("inside", upper=0.0)
+        model.put(row, amount, sign)
+        model.put(row, inside, -sign * bound)
+    return outside, _Claim(amount, np.ones(1), 0.0, inside, np.ones(1))
+
+
+def _add_chords(a: Assembly, claim: _Claim, piece: ConcaveYield) -> None:
+    column = a.model.columns(1, cost=OBJECTIVE_SCALE, lower=-np.inf)
+    intercepts = piece.intercept_usd / a.unit_usd
+    for slope, intercept in zip(piece.slope.tolist(), intercepts.tolist(), strict=True):
+        row = a.model.row("yield", upper=slope * claim.constant)
         a.model.put(row, column, 1.0)
-        a.model.put(row, terms.column, -s * terms.value)
-        a.model.put(row, a.used[pool], -intercept)
+        a.model.put(row, claim.column, -slope * claim.value)
+        a.model.put(row, claim.switch, -intercept * claim.switch_value)

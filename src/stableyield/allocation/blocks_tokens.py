@@ -40,7 +40,7 @@ def balance_tokens(
     paid = model.columns(a.n_tokens)
     model.put(rows, left, -1.0)
     model.put(rows, paid, -1.0)
-    a.balance_rows = rows
+    a.balance_rows, a.left = rows, left
     return paid
 
 

@@ -44,14 +44,14 @@ def binding_limits(
         column[deposits.excess[happens]],
         strict=True,
     ):
-        key = (_tightest_cap(problem, int(pool)), problem.pools[pool].pool_id)
+        key = (tightest_cap(problem, int(pool)), problem.pools[pool].pool_id)
         value[key] = value.get(key, 0.0) + max(at_row, 0.0) + max(at_column, 0.0)
     for name, dual in zip(model.sparse.row_names, row, strict=True):
         if name.startswith("position cap "):
             pool = int(name.removeprefix("position cap "))
             if round(x[model.used[pool]]) == 0:
                 continue
-            key = (_tightest_cap(problem, pool), problem.pools[pool].pool_id)
+            key = (tightest_cap(problem, pool), problem.pools[pool].pool_id)
             value[key] = value.get(key, 0.0) + dual
         elif name.startswith("group "):
             value[f"group{name.removeprefix('group ')}_max_pct", ""] = dual
@@ -65,7 +65,8 @@ def binding_limits(
     return sorted(rows, key=lambda r: (-r["usd_per_usd"], r["limit"], r["pool_id"] or ""))
 
 
-def _tightest_cap(problem: AllocationProblem, pool: int) -> str:
+def tightest_cap(problem: AllocationProblem, pool: int) -> str:
+    """Name of the parameter that caps the position in a pool."""
     p = problem.parameters
     caps = {
         "max_alloc_percentage": p.max_alloc_percentage * problem.aum_usd,
@@ -96,19 +97,20 @@ def why_infeasible(problem: AllocationProblem) -> tuple[Limit, ...]:
 def relaxed(problem: AllocationProblem) -> tuple[AllocationProblem, list[str]] | None:
     """The problem with limits relaxed until it can be met, and what was relaxed; None if never.
 
-    Order: ``min_pools`` down to what is possible, ``min_invested_pct`` to 0, group caps to 1.
+    Order: ``min_pools`` down to what is possible, ``min_invested_pct`` to 0, group caps to 1. Each
+    note names one step with the old and the new value.
     """
     notes: list[str] = []
     for names in (("min_pools",), ("min_invested_pct",), _GROUP_CAPS):
-        lifted = _lifted(problem.parameters, names)
-        if lifted == problem.parameters:
+        before = problem.parameters
+        if (lifted := _lifted(before, names)) == before:
             continue
-        without = problem.with_parameters(lifted)
-        if is_feasible(without):
-            problem = _most_pools(problem) if names == ("min_pools",) else without
-            return problem, [*notes, _note(problem, names)]
-        problem = without
-        notes.append(_note(problem, names))
+        problem = problem.with_parameters(lifted)
+        if is_feasible(problem):
+            if names == ("min_pools",):
+                problem = _most_pools(problem.with_parameters(before))
+            return problem, [*notes, *_steps(before, problem.parameters, names)]
+        notes += _steps(before, problem.parameters, names)
     return None
 
 
@@ -140,9 +142,15 @@ def _most_pools(problem: AllocationProblem) -> AllocationProblem:
     return problem.with_parameters(problem.parameters.model_copy(update={"min_pools": possible}))
 
 
-def _note(problem: AllocationProblem, names: tuple[str, ...]) -> str:
-    values = problem.parameters.model_dump()
-    return ", ".join(f"{name} relaxed to {values[name]}" for name in names)
+def _steps(
+    before: AllocationParameters, after: AllocationParameters, names: tuple[str, ...]
+) -> list[str]:
+    old, new = before.model_dump(), after.model_dump()
+    return [
+        f"{name} relaxed from {old[name]:g} to {new[name]:g}"
+        for name in names
+        if old[name] != new[name]
+    ]
 
 
 def _able(problem: AllocationProblem) -> Bools:
@@ -166,7 +174,9 @@ def _too_few_pools(problem: AllocationProblem) -> list[Limit]:
     if (n_able := int(able.sum())) < wanted:
         open_pools = problem.state == PoolState.OPEN.value
         small = int(np.count_nonzero(open_pools & (problem.cap_usd < size)))
-        detail = f"{of_all}, {n_able} of {len(able)} can hold that; {small} are capped below it"
+        detail = f"{of_all}, {n_able} of {len(able)} can hold that"
+        if small > 0:
+            detail += f"; {small} {'is' if small == 1 else 'are'} capped below it"
         found.append(Limit("min_pools", wanted, n_able, detail))
     by_money = math.floor(problem.aum_usd / size * (1.0 + 1e-9)) if size > 0.0 else wanted
     if by_money < wanted:

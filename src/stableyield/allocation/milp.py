@@ -45,7 +45,8 @@ class AllocationModel:
         Conversions.
     used : ndarray of int, shape (n_pools,)
         Column of the binary "is in use afterwards", -1 for pools that cannot change.
-    balance_rows : ndarray of int, shape (n_tokens,)
+    balance_rows, left : ndarray of int, shape (n_tokens,)
+        Rows of the token balances, and columns of what is left in the wallet.
     gas_row : int
     group_rows : mapping of group to row
     other_counts : ndarray of int
@@ -62,6 +63,7 @@ class AllocationModel:
     trade: Arcs | Stars
     used: Ints
     balance_rows: Ints
+    left: Ints
     gas_row: int
     group_rows: Mapping[int, int]
     other_counts: Ints
@@ -138,6 +140,7 @@ def build_model(
         trade=trade,
         used=a.used,
         balance_rows=a.balance_rows,
+        left=a.left,
         gas_row=a.gas_row,
         group_rows={g: a.limit_rows[f"group {g}"] for g in problem.group_cap_usd},
         other_counts=counts,

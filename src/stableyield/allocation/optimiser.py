@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from stableyield.allocation.explain import binding_limits, relaxed, why_infeasible
+from stableyield.allocation.near_misses import near_misses
 from stableyield.allocation.plan import Certificate, Plan, expectation
 from stableyield.allocation.problem import AllocationProblem
 from stableyield.allocation.problem_file import problem_document
@@ -32,13 +33,13 @@ def solve(problem: AllocationProblem) -> Plan:
         With status ``optimal``, ``time_limit`` (the best plan found in time, with its gap; the
         book unchanged when none was) or
         ``infeasible`` (the book unchanged, with the limits in conflict). What happens to an
-        infeasible problem is the parameter ``on_failure``.
+        infeasible problem is the parameter ``on_failure``; where ``relax`` has nothing to relax
+        that helps (gas that cannot be paid), the book is held, as with ``hold``.
 
     Raises
     ------
     InfeasibleError
-        When no plan meets the limits and ``on_failure`` is ``raise``, or ``relax`` and relaxing
-        does not help.
+        When no plan meets the limits and ``on_failure`` is ``raise``.
     SolverError
         When no plan was found in time and ``on_failure`` is ``raise``.
     """
@@ -53,8 +54,9 @@ def solve(problem: AllocationProblem) -> Plan:
                 remedy="raise time_limit_seconds, or set on_failure=hold",
             )
         return plan
-    if problem.parameters.on_failure == "relax" and (easier := relaxed(problem)) is not None:
-        return _solve(easier[0], started, relaxed=easier[1])
+    if problem.parameters.on_failure == "relax":
+        easier = relaxed(problem)
+        return plan if easier is None else _solve(easier[0], started, relaxed=easier[1])
     raise InfeasibleError(
         "no plan meets the limits: " + "; ".join(b.detail for b in plan.infeasible_because),
         remedy="relax one of the limits named",
@@ -86,7 +88,7 @@ def _solve(problem: AllocationProblem, started: float, relaxed: Sequence[str] = 
             Certificate(result.status, solve_seconds=time.perf_counter() - started),
             expectation(problem, settlement),
             digest,
-            {"binding": [], "relaxed": list(relaxed)},
+            {"binding": [], "relaxed": list(relaxed), "why_not": []},
             why_infeasible(problem) if result.status == "infeasible" else (),
         )
     settled = solve_with_pattern(model.sparse, result.x)
@@ -104,6 +106,7 @@ def _solve(problem: AllocationProblem, started: float, relaxed: Sequence[str] = 
     explanation = {
         "binding": binding_limits(problem, model, settled),
         "relaxed": list(relaxed),
+        "why_not": [miss.to_dict() for miss in near_misses(problem, model, settled)],
     }
     expected = expectation(problem, settlement)
     return Plan(problem, settlement, certificate, expected, digest, explanation)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stableyield._version import __version__
-from stableyield.allocation.problem import AllocationProblem, RateModel
-from stableyield.domain.lending import pro_rata_factor
+from stableyield.allocation.dilution import share_kept
+from stableyield.allocation.problem import AllocationProblem
 from stableyield.domain.portfolio import Settlement, TransactionType
 
 Floats = NDArray[np.float64]
@@ -193,11 +193,7 @@ def expectation(problem: AllocationProblem, settlement: Settlement) -> Expected:
     earning = np.flatnonzero(claim)
     growth = problem.growth[earning]
     before = float(growth @ claim[earning])
-    kept = np.ones(len(earning))
-    for n, i in enumerate(earning.tolist()):
-        if problem.pools[i].rate_model is RateModel.PRO_RATA and growth[n] > 0.0:
-            kept[n] = pro_rata_factor(problem.others_usd[[i]], claim[[i]])[0]
-    kept = np.nan_to_num(kept)  # nobody else in the pool: nothing is promised
+    kept = share_kept(problem, earning, claim[earning])
     after = float((growth * kept) @ claim[earning])
     total = float(claim.sum())
     apy_usd = float((problem.apy[earning] * kept) @ claim[earning])

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from stableyield.config import AllocationParameters
 from stableyield.domain.costs import GasCosts
+from stableyield.domain.lending import KinkedCurve
 from stableyield.domain.pool import PoolState
 from stableyield.domain.portfolio import Book, price_of
 from stableyield.domain.rates import growth
@@ -33,6 +34,7 @@ class RateModel(StrEnum):
 
     CONSTANT = "constant"
     PRO_RATA = "pro_rata"
+    KINKED = "kinked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,9 @@ class PoolInput:
     rate_model : RateModel
     gas : GasCosts, optional
         Gas of this pool's transactions; absent: the problem's.
+    curve : KinkedCurve, optional
+        The lending market, with ``rate_model`` kinked and only then. The forecast is the rate at
+        its ``deposits_usd``; the curve says how the rate answers to other deposits.
     """
 
     pool_id: str
@@ -71,9 +76,17 @@ class PoolInput:
     state: PoolState = PoolState.OPEN
     rate_model: RateModel = RateModel.CONSTANT
     gas: GasCosts | None = None
+    curve: KinkedCurve | None = None
 
     def __post_init__(self) -> None:
         where = f"pool {self.pool_id}"
+        if (self.curve is not None) is not (self.rate_model is RateModel.KINKED):
+            raise ContractError(
+                f"rate_model {self.rate_model} {'without' if self.curve is None else 'with'} a "
+                "rate_curve",
+                where=where,
+                remedy="give a rate_curve with rate_model kinked, and only then",
+            )
         if not self.token_shares and self.tokens:
             object.__setattr__(self, "token_shares", (1.0 / len(self.tokens),) * len(self.tokens))
         if len(set(self.tokens)) != len(self.tokens):
@@ -126,7 +139,7 @@ class AllocationProblem:
         Gas in USD per transaction where a pool has none of its own.
     parameters : AllocationParameters
     tvl_includes_position : bool
-        Whether the TVL forecasts include what we hold.
+        Whether the TVL forecasts, and the deposits of rate curves, include what we hold.
 
     Raises
     ------

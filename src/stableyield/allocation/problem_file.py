@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from stableyield.allocation.problem import AllocationProblem, PoolInput, RateModel
 from stableyield.config import AllocationParameters
 from stableyield.domain.costs import GasCosts
+from stableyield.domain.lending import KinkedCurve
 from stableyield.domain.pool import PoolState
 from stableyield.domain.portfolio import CENT_USD, Book
 from stableyield.errors import ContractError, InputError
@@ -34,8 +36,10 @@ _POOL_OPTIONAL = (
     "risk_group",
     "state",
     "rate_model",
+    "rate_curve",
     "gas_usd",
 )
+_CURVE = tuple(field.name for field in fields(KinkedCurve))
 
 
 def read_problem(source: Path | str | Mapping[str, Any]) -> AllocationProblem:
@@ -119,6 +123,8 @@ def _pool_document(pool: PoolInput) -> dict[str, Any]:
         row["risk_group"] = int(pool.risk_group)
     if pool.gas is not None:
         row["gas_usd"] = _gas_document(pool.gas)
+    if pool.curve is not None:
+        row["rate_curve"] = asdict(pool.curve)
     return row
 
 
@@ -202,7 +208,18 @@ def _pool(row: Any, where: str, gas: GasCosts) -> PoolInput:
             _choice(row.get("rate_model", "constant"), tuple(RateModel), f"{where}: rate_model")
         ),
         gas=None if own_gas is None else _gas(own_gas, f"{where}: gas_usd", gas),
+        curve=_curve(row["rate_curve"], f"{where}: rate_curve") if "rate_curve" in row else None,
     )
+
+
+def _curve(value: Any, where: str) -> KinkedCurve:
+    value = _mapping(value, where)
+    _check_keys(value, _CURVE, (), where)
+    given = {name: _float(number, f"{where}: {name}") for name, number in value.items()}
+    try:
+        return KinkedCurve(**given)
+    except ContractError as error:
+        raise ContractError(error.what, where=where, remedy=error.remedy) from error
 
 
 def _states() -> tuple[PoolState, ...]:

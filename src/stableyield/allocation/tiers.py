@@ -106,6 +106,11 @@ def _no_trade(
     return TieredResult(model, proof.result, model.usd_of_objective(proof.bound), "no trade")
 
 
+def is_small(problem: AllocationProblem) -> bool:
+    """Whether the whole program is the fastest."""
+    return int(_buyable(problem).sum()) <= DIRECT_POOLS
+
+
 def _buyable(problem: AllocationProblem) -> Bools:
     """Open pools with room for a smallest deposit, and open pools that are held."""
     p = problem.parameters
@@ -202,10 +207,11 @@ class _Reduction:
             plan = self._mip(exact, self._second_tier_gap_usd, found, nodes, heuristics=heuristics)
             if plan.x is None:
                 continue
+            is_best = plan.status == "optimal"  # of the choice: more effort would bring nothing
             # what is asked of this tier is a plan; how good it is, the bound says
             plan = replace(plan, status="optimal")
             found = TieredResult(exact, plan, self.bound_usd, f"restricted{self._share()}")
-            if self._is_good_enough(found):
+            if is_best or self._is_good_enough(found):
                 break
         return found
 

@@ -213,8 +213,29 @@ class _Check(Replay):
                 )
                 others = max(row["forecast_tvl_usd"] - own, 0.0)
                 rate *= others / (others + claim)
+            if row.get("rate_model") == "kinked" and rate > 0.0 and claim > 0.0:
+                rate *= self._share_kept(pool_id, claim)
             parts.append(rate * claim)
         return math.fsum(parts)
+
+    def _share_kept(self, pool_id: str, claim: float) -> float:
+        """Supply rate of a lending market with our claim in it, over the rate of the forecast."""
+        row = self.pool[pool_id]
+        curve: Mapping[str, float] = row["rate_curve"]
+        others = curve["deposits_usd"]
+        if self.problem["tvl_includes_position"]:
+            before = self._legs(pool_id, self.before)
+            others -= math.fsum(usd for token, usd in before.items() if token in row["tokens"])
+
+        def supply(deposits: float) -> float:
+            use = min(curve["debt_usd"] / deposits, 1.0)
+            optimal = curve["optimal_utilisation"]
+            borrow = curve["base_apr"] + curve["slope1"] * min(use / optimal, 1.0)
+            if use > optimal:
+                borrow += curve["slope2"] * (use - optimal) / (1.0 - optimal)
+            return borrow * use  # the reserve factor cancels
+
+        return supply(max(others, 0.0) + claim) / supply(curve["deposits_usd"])
 
     def claims(self) -> None:
         plan, net, expected = self.plan, self._net(), self.plan["expected"]
@@ -234,7 +255,7 @@ class _Check(Replay):
         cash_growth = (1.0 + self.limit["cash_apy"]) ** (self.limit["horizon_days"] / 365.0) - 1.0
         idle = math.fsum(amount * self.price[token] for token, amount in self.wallet.items())
         gain = net + cash_growth * idle
-        diluted = any(row.get("rate_model") == "pro_rata" for row in self.pool.values())
+        diluted = any(row.get("rate_model", "constant") != "constant" for row in self.pool.values())
         if not objective <= gain + MONEY:
             self.fail(f"the objective {objective} promises more than the plan earns, {gain}")
         if not diluted and differ(objective, gain, MONEY):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +25,7 @@ from stableyield.errors import InfeasibleError, InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from stableyield.allocation import AllocationProblem, Plan
+    from stableyield.allocation import AllocationProblem, Plan, WhyNot
 
 MIN_PERCENT_MEDIAN = 0.5
 _WALLET = "warm_wallet"
@@ -38,6 +39,14 @@ def allocate(
         Path | None, typer.Option(metavar="FILE", help="Write the plan file here.")
     ] = None,
     set_: SetOption = None,
+    why_not_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--why-not",
+            metavar="POOL_ID",
+            help="Say what APY this pool would need to be bought; may be repeated.",
+        ),
+    ] = None,
     json_: JsonOption = False,
     confirm_percent: PercentOption = False,
 ) -> None:
@@ -47,7 +56,7 @@ def allocate(
     """
     check_out_file(out)
     changes = assignments(set_)
-    from stableyield.allocation import checked, read_problem, solve
+    from stableyield.allocation import checked, read_problem, solve, why_not
 
     task = read_problem(problem)
     if not confirm_percent:
@@ -55,13 +64,16 @@ def allocate(
     task = task.with_parameters(task.parameters.with_overrides(changes))
     with working("solving"):
         plan = checked(solve(task))
+        asked = [why_not(plan, pool_id) for pool_id in dict.fromkeys(why_not_ or ())]
     document = plan.to_document()
+    _add_answers(document, asked)
     if out is not None:
         _write(document, out)
     if json_:
         print_json(document)
     else:
         _show(plan, document)
+        print_notes(console(), "why not", map(_answer, asked))
         if out is not None:
             print_path(console(), "plan written to ", out)
     if plan.status == "infeasible":
@@ -83,6 +95,26 @@ def _ask_about_units(task: AllocationProblem, path: Path) -> None:
             where=str(path),
             remedy="give percent (5 = 5 %), or confirm with --confirm-percent",
         )
+
+
+def _add_answers(document: dict[str, Any], asked: list[WhyNot]) -> None:
+    """Exact answers, before the plan's own estimates for other pools."""
+    names = {answer.pool_id for answer in asked}
+    estimates = [row for row in document["explanation"]["why_not"] if row["pool_id"] not in names]
+    answers = [answer.to_dict() for answer in asked]
+    document["explanation"] = {**document["explanation"], "why_not": [*answers, *estimates]}
+
+
+def _answer(answer: WhyNot) -> str:
+    text = f"{answer.pool_id}: {answer.reason}"
+    if math.isfinite(answer.needed_apy_pct):
+        text += (
+            f"; forecast {number(answer.forecast_apy_pct)} %, needed "
+            f"{number(answer.needed_apy_pct)} %"
+        )
+    if answer.gain_lost_usd > 0.0:
+        text += f"; a deposit now would lose {number(answer.gain_lost_usd)} USD"
+    return text
 
 
 def _write(document: dict[str, Any], path: Path) -> None:

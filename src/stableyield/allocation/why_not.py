@@ -1,0 +1,291 @@
+"""Why a pool gets no deposit, and what APY it would need to get one.
+
+Exactly, on request: the best plan that is made to buy the pool against the best that may not, as a
+function of the pool's rate. The difference rises with the rate, and Newton's method finds its root
+in a few solves. (`stableyield.allocation.near_misses` estimates it for many pools at once.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stableyield.allocation.dilution import share_kept
+from stableyield.allocation.explain import tightest_cap
+from stableyield.allocation.milp import AllocationModel, build_model
+from stableyield.allocation.plan import Plan
+from stableyield.allocation.problem import AllocationProblem
+from stableyield.allocation.solver import Effort, solve_mip
+from stableyield.allocation.tiers import is_small
+from stableyield.domain.pool import PoolState
+from stableyield.domain.portfolio import TransactionType
+from stableyield.domain.rates import annualised, growth
+from stableyield.errors import InputError, SolverError
+
+Floats = NDArray[np.float64]
+
+MAX_RATES = 12  # rates at which the two programs are solved
+ENOUGH_PCT = 0.005  # APY points
+EXACT_GAP_USD = 1e-3
+REAL_DEPOSIT_USD = 1.0  # a deposit of nothing is none, where no smallest size says so
+
+_STATES = {
+    PoolState.WITHDRAW_ONLY: "it did not pass the screening: what is held may stay or leave, "
+    "nothing new goes in (withdraw_only)",
+    PoolState.EXIT: "it must be left: no longer approved, or gone from the list (exit)",
+    PoolState.FROZEN: "its data are missing: no trade until they are back (frozen)",
+}
+
+
+@dataclass(frozen=True)
+class WhyNot:
+    """Why a pool gets no deposit.
+
+    Parameters
+    ----------
+    pool_id : str
+    reason : str
+        In words.
+    forecast_apy_pct : float
+        Mean forecast; NaN where unknown.
+    needed_apy_pct : float
+        Mean forecast from which on it would get one, everything else, and the distance of its
+        quantile, as they are; NaN where no rate helps or the plan is infeasible.
+    gain_lost_usd : float
+        Gain over the horizon that a deposit now would lose; NaN where none is possible.
+    is_exact : bool
+        Found by solving; otherwise an estimate from marginal values, usually a little low.
+    """
+
+    pool_id: str
+    reason: str
+    forecast_apy_pct: float
+    needed_apy_pct: float = math.nan
+    gain_lost_usd: float = math.nan
+    is_exact: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name, as a file has them; unknown numbers are None."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in sorted(asdict(self).items())
+        }
+
+
+def why_not(plan: Plan, pool_id: str) -> WhyNot:
+    """Why the plan puts nothing into a pool, exactly; of a pool that it buys, down to which APY.
+
+    With more than 60 pools that may be bought, the pool is weighed against those of the plan only.
+
+    Parameters
+    ----------
+    plan : Plan
+    pool_id : str
+
+    Raises
+    ------
+    InputError
+        When the problem has no such pool.
+    SolverError
+        When a solve takes longer than ``time_limit_seconds``.
+    """
+    problem = plan.problem
+    i = _number_of(problem, pool_id)
+    forecast = problem.pools[i].apy_pct
+    reason = _obstacle(problem, i)
+    if plan.status == "infeasible":
+        reason = "no plan meets the limits, so nothing is done"
+    if reason:
+        return WhyNot(pool_id, reason, forecast)
+    question = _Question(problem, i, plan.settlement.after.pool_ids)
+    lost_usd = -question.advantage(question.rate)[0]
+    if not math.isfinite(lost_usd):
+        reason = "no plan that meets the limits puts even the smallest deposit into it"
+        return WhyNot(pool_id, reason, forecast)
+    needed = question.needed_apy_pct()
+    bought_usd = math.fsum(
+        step.amount_usd
+        for step in plan.settlement.transactions
+        if step.type is TransactionType.ALLOCATION and step.to_location == pool_id
+    )
+    if bought_usd > 0.0:
+        reason = f"it gets {bought_usd:,.2f} USD, and would down to an APY of {needed:.2f} %"
+    else:
+        room = {row["limit"]: row["usd_per_usd"] for row in plan.explanation.get("binding", ())}
+        reason = too_low(problem, i, needed, room.get(f"group{problem.group[i]}_max_pct", 0.0))
+    return WhyNot(pool_id, reason, forecast, needed, max(lost_usd, 0.0))
+
+
+def needed_apy_pct(problem: AllocationProblem, pool_id: str) -> float:
+    """Mean forecast APY (percent) from which on the best plan puts money into a pool.
+
+    To 0.01 points; see `why_not`.
+
+    Returns
+    -------
+    float
+        NaN where no rate helps: the pool's state, a cap or another limit is in the way.
+
+    Raises
+    ------
+    InputError
+        When the problem has no such pool.
+    SolverError
+        When a solve takes longer than ``time_limit_seconds``.
+    """
+    _number_of(problem, pool_id)
+    return why_not(solve(problem), pool_id).needed_apy_pct
+
+
+def _number_of(problem: AllocationProblem, pool_id: str) -> int:
+    if pool_id not in problem.pool_index:
+        raise InputError(
+            f"there is no pool {pool_id!r} in the problem",
+            remedy="name a pool_id of the problem file; excluded pools are not in the problem",
+        )
+    return problem.pool_index[pool_id]
+
+
+# --- reasons --------------------------------------------------------------------------------------
+
+
+def smallest_deposit_usd(problem: AllocationProblem) -> Floats:
+    """Smallest deposit into each pool, as the model has it; shape (n_pools,)."""
+    p = problem.parameters
+    share = np.array([min(pool.token_shares, default=1.0) for pool in problem.pools])
+    move = p.min_transaction_value / share
+    return np.where(problem.position_usd > 0.0, move, np.maximum(move, p.min_position_usd))
+
+
+def _obstacle(problem: AllocationProblem, i: int) -> str:
+    """What keeps a pool from a deposit at any rate, in words; empty when nothing does."""
+    pool = problem.pools[i]
+    if pool.state is not PoolState.OPEN:
+        return _STATES[pool.state]
+    cap, smallest = float(problem.cap_usd[i]), float(smallest_deposit_usd(problem)[i])
+    held = float(problem.claim_usd[i])
+    if cap - held >= smallest and cap > held:
+        return ""
+    limit = f"{tightest_cap(problem, i)} caps it at {cap:,.2f} USD"
+    if held > 0.0:
+        return f"{limit}: what is held ({held:,.2f} USD) leaves no room for a smallest deposit"
+    return f"{limit}, below the smallest deposit of {smallest:,.2f} USD"
+
+
+def too_low(problem: AllocationProblem, i: int, needed: float, group_usd: float) -> str:
+    """That the rate is too low, in words; ``group_usd`` is the value of room in its group."""
+    short = needed - problem.pools[i].apy_pct
+    if short <= ENOUGH_PCT:
+        return "it is as good as what the plan does instead, within the gap"
+    text = f"its rate is {short:.2f} points too low, after the gas and the conversions it takes"
+    if group_usd > 0.0:
+        return (
+            f"group {problem.group[i]} is full (a dollar of room in it is worth "
+            f"{group_usd:.5f} USD): {text}"
+        )
+    return text
+
+
+# --- exactly --------------------------------------------------------------------------------------
+
+
+class _Question:
+    """Two programs as functions of one pool's rate: with a deposit into it, and without."""
+
+    def __init__(self, problem: AllocationProblem, i: int, chosen: Collection[str]) -> None:
+        self.problem, self.i = problem, i
+        self.candidates = np.array([pool.pool_id in chosen for pool in problem.pools])
+        self.candidates |= is_small(problem)
+        self.candidates[i] = True
+        self.rate = float(problem.apy[i])
+        self._without: tuple[float, float] | None = None
+        self._known: dict[float, tuple[float, float]] = {}
+
+    def needed_apy_pct(self) -> float:
+        """Newton's method on the advantage, in a bracket; NaN when no deposit is possible."""
+        days = self.problem.parameters.horizon_days
+        low, high, rate = -1.0, math.inf, self.rate
+        for _ in range(MAX_RATES):
+            advantage_usd, slope_usd = self.advantage(rate)
+            if not math.isfinite(advantage_usd):
+                return math.nan
+            low, high = (low, rate) if advantage_usd >= 0.0 else (rate, high)
+            if slope_usd <= 0.0:
+                return math.nan
+            grown = growth(rate, days) - advantage_usd / slope_usd
+            following = annualised(1.0 + grown, days) if grown > -1.0 else low
+            if abs(following - rate) * 100.0 <= ENOUGH_PCT:
+                rate = following
+                break
+            if low < following < high:
+                rate = following
+            elif math.isfinite(high):
+                rate = (low + high) / 2.0
+        return self.problem.pools[self.i].apy_pct + (rate - self.rate) * 100.0
+
+    def advantage(self, rate: float) -> tuple[float, float]:
+        """USD of gain with a deposit above that without, and its slope in the pool's growth."""
+        if rate not in self._known:
+            at_rate = self._at(rate)
+            model = build_model(at_rate, self.candidates)
+            with_usd, with_slope = self._best(at_rate, model, is_bought=True)
+            if self._without is None or self.problem.claim_usd[self.i] > 0.0:
+                self._without = self._best(at_rate, model, is_bought=False)
+            if not math.isfinite(with_usd):
+                self._known[rate] = (-math.inf, 0.0)
+            else:
+                usd, slope = self._without
+                self._known[rate] = (with_usd - usd, with_slope - slope)
+        return self._known[rate]
+
+    def _at(self, rate: float) -> AllocationProblem:
+        pools = list(self.problem.pools)
+        pools[self.i] = replace(pools[self.i], apy_pct=100.0 * rate, apy_q10_pct=math.nan)
+        return replace(self.problem, pools=pools)
+
+    def _best(
+        self, problem: AllocationProblem, model: AllocationModel, *, is_bought: bool
+    ) -> tuple[float, float]:
+        """Gain of the best plan with or without a deposit, and its slope in the pool's growth."""
+        is_it = model.deposits.pool == self.i
+        binary, excess = model.deposits.binary[is_it], model.deposits.excess[is_it]
+        lower, upper = model.sparse.lower.copy(), model.sparse.upper.copy()
+        (lower if is_bought else upper)[binary] = float(is_bought)
+        if is_bought and len(binary) == 0:
+            return -math.inf, 0.0
+        if is_bought:
+            lower[excess] = _real_size(model, self.i)
+        effort = Effort(
+            EXACT_GAP_USD / model.usd_of_objective_unit, problem.parameters.time_limit_seconds
+        )
+        result = solve_mip(replace(model.sparse, lower=lower, upper=upper), effort)
+        if result.status == "infeasible":
+            return -math.inf, 0.0
+        if result.x is None or result.status != "optimal":
+            raise SolverError(
+                f"what pool {problem.pools[self.i].pool_id} would need was not found in time",
+                remedy="raise time_limit_seconds",
+            )
+        return model.usd_of_objective(result.objective), self._earning_usd(problem, model, result.x)
+
+    def _earning_usd(self, problem: AllocationProblem, model: AllocationModel, x: Floats) -> float:
+        """The pool's final claim, less what dilution takes: the gain's slope in its growth."""
+        claim = float(problem.claim_usd[self.i])
+        for moves, sign in ((model.deposits, 1.0), (model.withdrawals, -1.0)):
+            moved = moves.amounts(x)[moves.pool == self.i]
+            claim += sign * float(moved.sum()) * model.unit_usd
+        if claim <= 0.0:
+            return 0.0
+        return claim * float(share_kept(problem, np.array([self.i]), np.array([claim]))[0])
+
+
+def _real_size(model: AllocationModel, i: int) -> float:
+    """What a deposit has above its minimum at least, so that it is a deposit; model units."""
+    (place,) = np.flatnonzero(model.deposits.pool == i)
+    smallest, largest = model.deposits.minimum[place], model.deposits.maximum[place]
+    return float(min(max(REAL_DEPOSIT_USD / model.unit_usd - smallest, 0.0), largest - smallest))

@@ -1,0 +1,115 @@
+"""The proof that nothing pays: it saves the search and never holds what a search would change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stableyield.allocation import AllocationProblem, solve, tiers, verify
+from stableyield.allocation.milp import build_model
+from stableyield.allocation.no_trade import no_trade
+from stableyield.allocation.optimiser import gap_usd
+from stableyield.allocation.solver import Effort, solve_mip
+from stableyield.domain.costs import GasCosts
+from stableyield.domain.pool import PoolState
+from support.problems import pool, positions_usd, problem, random_problem, solved
+
+GAS = GasCosts(5.0, 5.0, 8.0)
+
+
+def exact_gain_usd(task: AllocationProblem) -> float:
+    model = build_model(task)
+    result = solve_mip(model.sparse, Effort(1e-4 / model.usd_of_objective_unit, 60.0))
+    return model.usd_of_objective(result.objective)
+
+
+def the_day_after(task: AllocationProblem, seed: int) -> AllocationProblem:
+    """The book that the plan leaves, at prices 5 bp off."""
+    rng = np.random.default_rng(seed)
+    prices = {t: p * (1.0 + rng.normal(0.0, 5e-4)) for t, p in task.prices_usd.items()}
+    after = solve(task).settlement.after
+    pools = [p for p in task.pools if p.state is not PoolState.EXIT]
+    return replace(task, book=after, prices_usd=prices, pools=pools)
+
+
+def better_by(usd: float, **limits: object) -> AllocationProblem:
+    """A book in a pool at 5 % a year, and another pool that earns ``usd`` more before gas."""
+    return problem(
+        [pool("held", apy=5.0), pool("other", apy=5.0 + usd / 1_000.0)],
+        {"USDC": 12.0},
+        {("held", "USDC"): 100_000.0},
+        gas=GAS,
+        min_transaction_value=200.0,
+        **limits,
+    )
+
+
+def test_a_move_that_does_not_earn_its_gas_is_not_searched_for() -> None:
+    plan = solved(better_by(9.0))
+    assert plan.certificate.method == "no trade"
+    assert (plan.status, plan.n_moves) == ("optimal", 0)
+    assert plan.certificate.objective_usd == pytest.approx(5_000.0)
+    assert plan.certificate.bound_usd == pytest.approx(5_000.0)
+
+
+def test_a_move_that_earns_its_gas_is_made() -> None:
+    plan = solved(better_by(12.0))
+    assert plan.certificate.method == "direct"
+    assert plan.n_moves == 2
+    assert positions_usd(plan)["other"] == pytest.approx(100_000.0, abs=200.0)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_proof_is_never_wrong(seed: int) -> None:
+    """Day after day of a carried book, and random books: holding is the optimum to the gap."""
+    for task in (random_problem(seed), the_day_after(random_problem(seed, min_pools=0), seed)):
+        model = build_model(task)
+        proof = no_trade(task, model, gap_usd(task), 60.0)
+        if proof is None:
+            continue
+        exact = exact_gain_usd(task)
+        assert model.usd_of_objective(proof.result.objective) >= exact - gap_usd(task) - 1e-3
+        assert model.usd_of_objective(proof.bound) >= exact - 1e-3
+        plan = solve(task)
+        assert (plan.certificate.method, plan.n_moves) == ("no trade", 0)
+        assert verify(plan).ok
+
+
+def test_most_days_of_a_carried_book_need_no_search() -> None:
+    methods = [
+        solve(the_day_after(random_problem(seed, min_pools=0), seed)).certificate.method
+        for seed in range(20)
+    ]
+    assert methods.count("no trade") >= 10
+
+
+def test_a_book_that_violates_a_limit_is_not_held() -> None:
+    task = better_by(0.0, max_alloc_percentage=0.5)
+    assert no_trade(task, build_model(task), 1.0, 60.0) is None
+    assert solved(task).n_moves > 0
+
+
+def test_a_pool_that_must_be_left_is_left() -> None:
+    task = problem([], {"USDC": 100.0}, {("gone", "USDC"): 100.0}, gas=GAS)
+    assert no_trade(task, build_model(task), 1.0, 60.0) is None
+    assert solved(task).n_moves == 1
+
+
+def test_no_move_at_all_is_possible() -> None:
+    task = problem([pool("tiny", tvl_usd=1.0)], {"USDC": 100.0}, min_transaction_value=50.0)
+    plan = solved(task)
+    assert plan.certificate.method == "no trade"
+    assert plan.certificate.objective_usd == pytest.approx(0.0)
+
+
+def test_a_large_problem_is_held_by_the_same_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiers, "DIRECT_POOLS", 1)
+    assert solved(better_by(9.0)).certificate.method == "no trade"
+    assert solved(better_by(12.0, mode="proven")).certificate.method != "no trade"
+
+
+def test_a_proof_that_takes_too_long_is_no_proof() -> None:
+    task = the_day_after(random_problem(3, 40, 6, min_pools=0), 3)
+    assert no_trade(task, build_model(task), 1.0, 0.0) is None
