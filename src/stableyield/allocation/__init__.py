@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stableyield.allocation.obstacles import WhyNot
 from stableyield.allocation.optimiser import solve
 from stableyield.allocation.plan import Certificate, Expected, Limit, Plan
 from stableyield.allocation.problem import AllocationProblem, PoolInput, RateModel
 from stableyield.allocation.problem_file import problem_document, read_problem
 from stableyield.allocation.verify import Verification, verify_documents
-from stableyield.allocation.why_not import WhyNot, needed_apy_pct, why_not
+from stableyield.allocation.why_not import needed_apy_pct, why_not
 from stableyield.errors import InputError, IntegrityError
 
 __all__ = [

@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from stableyield.allocation.assembly import OBJECTIVE_SCALE, pool_legs
 from stableyield.allocation.dilution import share_kept
 from stableyield.allocation.milp import AllocationModel
-from stableyield.allocation.problem import AllocationProblem
-from stableyield.allocation.solver import SolverResult
-from stableyield.allocation.terms import Legs
-from stableyield.allocation.why_not import (
+from stableyield.allocation.obstacles import (
     REAL_DEPOSIT_USD,
     WhyNot,
     smallest_deposit_usd,
     too_low,
 )
+from stableyield.allocation.problem import AllocationProblem
+from stableyield.allocation.solver import SolverResult
+from stableyield.allocation.terms import Legs
 from stableyield.domain.pool import PoolState
 from stableyield.domain.rates import DAYS_PER_YEAR, growth
 
