@@ -203,6 +203,9 @@ def test_an_answer_that_takes_too_long_says_so() -> None:
         for p, cap in zip(task.pools, task.cap_usd, strict=True)
         if p.state is PoolState.OPEN and cap > task.parameters.min_transaction_value * 10.0
     )
+    answer = why_not(solve(task), pool_id)
+    assert "in time" in answer.reason
+    assert not answer.is_exact
     with pytest.raises(SolverError, match="in time"):
         needed_apy_pct(task, pool_id)
 

@@ -34,6 +34,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 LOOK_AT = 5  # times as many as are wanted, before dilution is looked at
+UNDECIDED = "the estimate finds nothing against it: ask for the exact answer"
 NO_SOURCE = "no single source has its tokens in the smallest size"
 SIZES = (0.0, 0.25, 0.5, 1.0)  # between the smallest and the largest deposit
 
@@ -166,6 +167,8 @@ class _Margins:
         needed_apy = float(np.expm1(np.log1p(lowest) / years))
         needed_pct = pool.apy_pct + 100.0 * (needed_apy - float(problem.apy[i]))
         reason = too_low(problem, i, needed_pct, float(self.group[pool.risk_group]))
+        if needed_pct <= pool.apy_pct:
+            reason = UNDECIDED
         return WhyNot(
             pool.pool_id, reason, pool.apy_pct, needed_pct, max(lost_usd, 0.0), is_exact=False
         )

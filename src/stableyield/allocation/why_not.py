@@ -23,7 +23,7 @@ from stableyield.allocation.obstacles import (
     obstacle,
     too_low,
 )
-from stableyield.allocation.optimiser import solve
+from stableyield.allocation.optimiser import gap_usd, solve
 from stableyield.allocation.plan import Plan
 from stableyield.allocation.problem import AllocationProblem
 from stableyield.allocation.solver import Effort, solve_mip
@@ -48,12 +48,15 @@ def why_not(plan: Plan, pool_id: str) -> WhyNot:
     plan : Plan
     pool_id : str
 
+    Returns
+    -------
+    WhyNot
+        Not exact, without a rate, when a solve takes longer than ``time_limit_seconds``.
+
     Raises
     ------
     InputError
         When the problem has no such pool.
-    SolverError
-        When a solve takes longer than ``time_limit_seconds``.
     """
     problem = plan.problem
     i = _number_of(problem, pool_id)
@@ -64,11 +67,14 @@ def why_not(plan: Plan, pool_id: str) -> WhyNot:
     if reason:
         return WhyNot(pool_id, reason, forecast)
     question = _Question(problem, i, plan.settlement.after.pool_ids)
-    lost_usd = -question.advantage(question.rate)[0]
+    try:
+        lost_usd = -question.advantage(question.rate)[0]
+        needed = question.needed_apy_pct()
+    except SolverError as late:
+        return WhyNot(pool_id, str(late), forecast, is_exact=False)
     if not math.isfinite(lost_usd):
         reason = "no plan that meets the limits puts even the smallest deposit into it"
         return WhyNot(pool_id, reason, forecast)
-    needed = question.needed_apy_pct()
     bought_usd = math.fsum(
         step.amount_usd
         for step in plan.settlement.transactions
@@ -100,7 +106,10 @@ def needed_apy_pct(problem: AllocationProblem, pool_id: str) -> float:
         When a solve takes longer than ``time_limit_seconds``.
     """
     _number_of(problem, pool_id)
-    return why_not(solve(problem), pool_id).needed_apy_pct
+    answer = why_not(solve(problem), pool_id)
+    if not answer.is_exact:
+        raise SolverError(answer.reason)
+    return answer.needed_apy_pct
 
 
 def _number_of(problem: AllocationProblem, pool_id: str) -> int:
@@ -181,9 +190,8 @@ class _Question:
             return -math.inf, 0.0
         if is_bought:
             lower[excess] = _real_size(model, self.i)
-        effort = Effort(
-            EXACT_GAP_USD / model.usd_of_objective_unit, problem.parameters.time_limit_seconds
-        )
+        gap = EXACT_GAP_USD if is_small(problem) else gap_usd(problem)
+        effort = Effort(gap / model.usd_of_objective_unit, problem.parameters.time_limit_seconds)
         result = solve_mip(replace(model.sparse, lower=lower, upper=upper), effort)
         if result.status == "infeasible":
             return -math.inf, 0.0
