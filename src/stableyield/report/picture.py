@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from stableyield.report import theme
 from stableyield.report.books import STRATEGY, policy_books
 from stableyield.report.chart import padded_range, spread, usd_ticks, with_end
+from stableyield.report.picture_parts import GRID, INK, MUTED
 from stableyield.report.text import day, pct
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 _dates: Any = matplotlib.dates  # carries no types
 
-_INK = "#1D232C"
-_MUTED = "#667080"
-_GRID = "#E3E6EB"
 _DASHES: Mapping[str, Any] = {
     "solid": "-",
     "dash": (0, (5, 3)),
@@ -51,14 +49,14 @@ def equity_png(result: BacktestResult, metrics: Mapping[str, Any]) -> bytes:
         f"Net APY {pct(strategy['net_apy_pct'])} after all costs",
         size=17,
         weight="bold",
-        color=_INK,
+        color=INK,
     )
     figure.text(
         0.03,
         0.872,
         f"AUM, {day(metrics['start'])} to {day(metrics['end'])} ({metrics['n_days']} days)",
         size=11,
-        color=_MUTED,
+        color=MUTED,
     )
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
@@ -86,11 +84,11 @@ def _draw_curves(axes: Axes, result: BacktestResult, metrics: Mapping[str, Any])
     axes.xaxis.set_major_formatter(_dates.ConciseDateFormatter(locator, show_offset=False))
     places, texts = usd_ticks(low, high)
     axes.set_yticks(places, [label.replace("$", r"\$") for label in texts])
-    axes.tick_params(length=0, labelsize=10, colors=_MUTED)
-    axes.grid(axis="y", color=_GRID, lw=0.9)
+    axes.tick_params(length=0, labelsize=10, colors=MUTED)
+    axes.grid(axis="y", color=GRID, lw=0.9)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(_GRID)
+    axes.spines["bottom"].set_color(GRID)
 
 
 def _label_ends(axes: Axes, curves: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
