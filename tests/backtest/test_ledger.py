@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from stableyield.backtest import ledger
@@ -121,10 +122,28 @@ def test_a_book_of_cash_only_has_a_day_too():
 
 
 def test_money_out_of_nowhere_stops_the_day(monkeypatch):
-    class Lying(Book):
-        def aum_usd(self, prices_usd):
-            return super().aum_usd(prices_usd) + 0.02 * len(self.positions)
+    def generous(wallet, positions):
+        (key, amount), *others = positions.items()
+        return Book(wallet, {key: amount + 0.02, **dict(others)})
 
-    monkeypatch.setattr(ledger, "Book", Lying)
+    monkeypatch.setattr(ledger, "Book", generous)
     with pytest.raises(ConservationError, match=r"0\.020000 USD are unaccounted for"):
         next_day(BOOK, PAR, PAR, pools({"a": 0.01}))
+
+
+def test_the_value_of_a_book_is_to_the_last_bit_what_the_book_says():
+    rng = np.random.default_rng(2)
+    tokens = [f"T{j}" for j in range(6)]
+    for _ in range(50):
+        prices, later = (dict(zip(tokens, rng.uniform(0.9, 1.1, 6), strict=True)) for _ in "ab")
+        positions = {
+            (f"p{i:02d}", token): float(rng.uniform(1.0, 1e6))
+            for i in range(20)
+            for token in rng.choice(tokens, size=rng.integers(1, 6), replace=False).tolist()
+        }
+        book = Book({"T0": float(rng.uniform(0.0, 1e5))}, positions)
+        returns = {f"p{i:02d}": float(rng.normal(0.0, 0.01)) for i in range(20)} | {"p07": -1.0}
+        day = next_day(book, prices, later, PoolDay(returns, None, {}))
+        assert day.aum_usd == day.book.aum_usd(later)
+        assert day.price_usd == book.aum_usd(later) - book.aum_usd(prices)
+        assert not any(pool == "p07" for pool, _ in day.book.positions)

@@ -21,7 +21,14 @@ from stableyield.backtest.policy import Decision, Idle, Optimised, Policy, bench
 from stableyield.backtest.rebalance import rebalance
 from stableyield.config import canonical_json
 from stableyield.domain.pool import PoolState
-from stableyield.forecast import BASELINES, Forecast, Forecaster, ForeignForecaster, baseline
+from stableyield.forecast import (
+    BASELINES,
+    Baseline,
+    Forecast,
+    Forecaster,
+    ForeignForecaster,
+    baseline,
+)
 from stableyield.market.panel import MarketPanel, MarketView
 from support.markets import day, synthetic_panel, with_another_future
 
@@ -257,6 +264,30 @@ def test_a_forecaster_that_peeks_is_found(panel: MarketPanel) -> None:
     found = list(differences(panel, CUTS, leak))
     assert {name for _, _, name in found} >= {"strategy"}
     assert all(on == day(t).isoformat() for t, on, _ in found)
+
+
+@dataclass(frozen=True)
+class PeekingShortcut(Baseline):
+    """An honest forecast whose short way to the expectation knows tomorrow's rates."""
+
+    panel: MarketPanel | None = None
+
+    def expected(self, view: MarketView, horizon_days: int) -> tuple[np.ndarray, np.ndarray]:
+        honest, tvl_usd = super().expected(view, horizon_days)
+        assert self.panel is not None
+        later = self.panel.as_of(view.day + timedelta(days=1)).pool_series.apy_pct
+        known = later[-1, : len(view.pools)]
+        return np.where(np.isfinite(known), known, honest), tvl_usd
+
+
+def test_a_leak_in_the_short_way_to_a_forecast_is_found(panel: MarketPanel) -> None:
+    honest = baseline("last")
+    leaks = differences(
+        panel,
+        CUTS[:2],
+        lambda of: PeekingShortcut(honest.name, honest.rule, panel=of),
+    )
+    assert next(leaks, None) is not None
 
 
 def test_an_honest_policy_in_the_place_of_the_leak_is_not_accused(panel: MarketPanel) -> None:

@@ -257,3 +257,26 @@ def test_equal_histories_have_one_fingerprint_and_another_value_has_another() ->
     assert _panel(pools, apy_pct=apy).sha256 != _panel(pools, apy_pct=changed).sha256
     renamed = [_pool("a"), _pool("c")]
     assert _panel(pools, apy_pct=apy).sha256 != _panel(renamed, apy_pct=apy).sha256
+
+
+def test_views_share_what_follows_from_names_until_a_name_comes_or_goes():
+    pools = [
+        _pool("early", listed_until=_on(7)),
+        _pool("late", listed_from=_on(3)),
+        _pool("retired", is_active=False),
+    ]
+    panel = _panel(pools, first_row=[0, 3, 0])
+    directories = [panel.as_of(_on(t)).directory for t in range(N_DAYS)]
+    turns = [t for t in range(1, N_DAYS) if directories[t] is not directories[t - 1]]
+    assert turns == [3, 8, N_DAYS - 1]  # a listing, a delisting, the last day's activity
+    again = panel.as_of(_on(4))
+    assert again.pools == directories[4].pools
+    assert [p.pool_id for p in again.pools] == list(again.pool_ids)
+
+
+def test_a_view_of_other_pools_has_its_own_directory():
+    view = _panel([_pool("a"), _pool("b")]).as_of(_on(5))
+    other = replace(view, pools=view.pools[:1])
+    assert other.pool_ids == ("a",)
+    assert dict(other.pool_index) == {"a": 0}
+    assert replace(view).directory is view.directory

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stableyield.errors import DataQualityError
 from stableyield.market.panel import GasSeries
-from stableyield.screening import Finding, QualityReport, Severity, assess
+from stableyield.screening import Finding, QualityReport, Severity, assess, critical_findings
 from stableyield.screening.quality import _median
 
 NAN = float("nan")
@@ -275,3 +275,28 @@ def test_the_median_leaves_unknown_days_out(values):
         for column in array.T
     ]
     np.testing.assert_allclose(_median(array), expected)
+
+
+# --- what stops a backtest ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {},
+        {"pool_arrays": {"apy_pct": rows(NAN, columns=slice(None)), "tvl_usd": NAN}},
+        {"pool_arrays": {"apy_pct": rows(NAN, columns=slice(7)), "tvl_usd": NAN}},
+        {"pool_arrays": {"apy_pct": rows(NAN, columns=[0]), "tvl_usd": NAN}},
+        {"token_arrays": {"close_usd": rows(NAN, columns=[0], n_pools=1, usual=1.0)}},
+        {"gas": GasSeries(np.full(40, NAN), np.full(40, NAN))},
+    ],
+    ids=["clean", "no row", "few rows", "a row is missing", "no price", "no gas"],
+)
+def test_critical_findings_are_those_of_the_whole_assessment(market, today, arrays):
+    view = today(market(TEN, **arrays))
+    assert critical_findings(view) == assess(view).critical
+
+
+def test_some_of_those_markets_stop_the_day(market, today):
+    view = today(market(TEN, pool_arrays={"apy_pct": rows(NAN, columns=slice(7)), "tvl_usd": NAN}))
+    assert [finding.check for finding in critical_findings(view)] == ["universe"]

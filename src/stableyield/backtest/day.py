@@ -5,31 +5,49 @@ The live job and the backtest call the same functions; only who supplies the mar
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stableyield.allocation.problem import AllocationProblem, PoolInput, RateModel
 from stableyield.config import AllocationParameters
 from stableyield.domain.costs import GasCosts, GasTable
 from stableyield.domain.pool import PoolState
 from stableyield.domain.portfolio import Book
-from stableyield.errors import MissingDataError
+from stableyield.errors import InputError, MissingDataError
 from stableyield.forecast import Forecast, Forecaster
 from stableyield.market.panel import MarketView
 from stableyield.screening import (
+    Finding,
     IceboxTracker,
     PoolForecasts,
-    QualityReport,
     Screening,
-    assess,
+    critical_findings,
     screen,
+    screen_book,
 )
 
+Floats = NDArray[np.float64]
+
 MAX_PRICE_AGE_DAYS = 7
+
+
+@runtime_checkable
+class QuickForecaster(Protocol):
+    """A forecaster that has parts of its forecast sooner than the whole; shape (n_pools,) each."""
+
+    def expected(self, view: MarketView, horizon_days: int) -> tuple[Floats, Floats]:
+        """The ``apy_pct`` and ``tvl_usd`` of the forecast, bit by bit."""
+        ...
+
+    def apy_q10_pct(self, view: MarketView, horizon_days: int) -> Floats:
+        """The ``apy_q10_pct`` of the forecast, bit by bit."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -69,21 +87,84 @@ class GasPricing:
 
 @dataclass(frozen=True, eq=False)
 class DayInputs:
-    """What every policy of a day shares: the view, its quality, the forecast and the icebox."""
+    """What every policy of a day shares, each part made when the first policy asks for it.
+
+    Parameters
+    ----------
+    view : MarketView
+    parameters : AllocationParameters
+    forecaster : Forecaster
+    critical : tuple of Finding
+        What is so wrong with the day's data that nothing may be traded on it.
+    iceboxed, unjudged : frozenset of str
+        Tokens in the icebox, and tokens that it could not judge today.
+    gas : GasPricing
+    tvl_includes_position : bool
+        Whether TVL forecasts include what we hold.
+    """
 
     view: MarketView
-    quality: QualityReport
-    forecast: Forecast
+    parameters: AllocationParameters
+    forecaster: Forecaster
+    critical: tuple[Finding, ...]
     iceboxed: frozenset[str]
     unjudged: frozenset[str]
     gas: GasPricing
     tvl_includes_position: bool = False
 
     @cached_property
-    def gas_by_protocol(self) -> Mapping[str, GasCosts]:
-        """Gas costs of the day, by protocol."""
-        protocols = sorted({pool.protocol for pool in self.view.pools})
-        return {protocol: self.gas.costs(self.view, protocol) for protocol in protocols}
+    def forecast(self) -> Forecast:
+        """The whole forecast, quantiles included."""
+        return self.forecaster.forecast(self.view, self._horizon_days)
+
+    @cached_property
+    def expected(self) -> PoolForecasts:
+        """The expected APY and TVL of the forecast."""
+        if "forecast" not in vars(self) and isinstance(self.forecaster, QuickForecaster):
+            return PoolForecasts(*self.forecaster.expected(self.view, self._horizon_days))
+        return PoolForecasts(self.forecast.apy_pct, self.forecast.tvl_usd)
+
+    @cached_property
+    def apy_q10_pct(self) -> Floats:
+        """The 10 % quantile of the forecast APY, percent."""
+        if "forecast" not in vars(self) and isinstance(self.forecaster, QuickForecaster):
+            return self.forecaster.apy_q10_pct(self.view, self._horizon_days)
+        return self.forecast.apy_q10_pct
+
+    @property
+    def _horizon_days(self) -> int:
+        return max(1, round(self.parameters.horizon_days))
+
+    @cached_property
+    def _screening(self) -> Screening:
+        """Both filters, for a book without positions."""
+        return screen(
+            self.view,
+            self.parameters,
+            forecasts=self.expected,
+            iceboxed=self.iceboxed,
+            unjudged=self.unjudged,
+        )
+
+    def screening(self, held: Collection[str]) -> Screening:
+        """Both filters, for a book with positions in the pools ``held``."""
+        return screen_book(self.view, self._screening, self.expected, held)
+
+    @cached_property
+    def general_gas(self) -> GasCosts:
+        """Gas costs of the day where the protocol does not matter."""
+        return self.gas.costs(self.view, "")
+
+    @cached_property
+    def _gas_by_protocol(self) -> dict[str, GasCosts]:
+        return {}
+
+    def gas_at(self, protocol: str) -> GasCosts:
+        """Gas costs of the day at a protocol."""
+        known = self._gas_by_protocol
+        if protocol not in known:
+            known[protocol] = self.gas.costs(self.view, protocol)
+        return known[protocol]
 
 
 def observe(
@@ -94,10 +175,9 @@ def observe(
     gas: GasPricing,
 ) -> DayInputs:
     """Forecast, icebox and data quality of the view's day."""
-    forecast = forecaster.forecast(view, max(1, round(parameters.horizon_days)))
-    quality = assess(view)
+    critical = critical_findings(view)
     iceboxed = icebox.advance(view)
-    return DayInputs(view, quality, forecast, iceboxed, icebox.unjudged, gas)
+    return DayInputs(view, parameters, forecaster, critical, iceboxed, icebox.unjudged, gas)
 
 
 def screen_day(
@@ -105,73 +185,148 @@ def screen_day(
 ) -> Screening:
     """Both filters on the view's day, for an empty book."""
     inputs = observe(view, parameters, forecaster, IceboxTracker(parameters), GasPricing())
-    return _screen(inputs, (), parameters)
-
-
-def _screen(
-    inputs: DayInputs, held: Collection[str], parameters: AllocationParameters
-) -> Screening:
-    return screen(
-        inputs.view,
-        parameters,
-        held=held,
-        forecasts=PoolForecasts(inputs.forecast.apy_pct, inputs.forecast.tvl_usd),
-        iceboxed=inputs.iceboxed,
-        unjudged=inputs.unjudged,
-    )
+    return inputs.screening(())
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """The allocation problem of one book on one day, and why it looks like that."""
+    """What can be done with one book on one day; see `prepare`.
 
-    problem: AllocationProblem
-    screening: Screening
-    flags: tuple[str, ...]
+    Screening and problem are made when a policy asks for them: one that only holds does not.
+
+    Parameters
+    ----------
+    inputs : DayInputs
+    book : Book
+    prices_usd : mapping of token to USD price
+        Everything that is owned has one.
+    aum_usd : float
+    gas : GasCosts
+        Where the protocol does not matter.
+    price_flags : tuple of str
+        Prices that are not of today.
+    """
+
+    inputs: DayInputs
+    book: Book
+    prices_usd: Mapping[str, float]
+    aum_usd: float
+    gas: GasCosts
+    price_flags: tuple[str, ...]
+
+    @cached_property
+    def screening(self) -> Screening:
+        """What may be done with each pool of the view."""
+        return self.inputs.screening(self.book.pool_ids)
+
+    @cached_property
+    def flags(self) -> tuple[str, ...]:
+        """What a reader must know of the day: old prices, pools that cannot be traded."""
+        if not self.book.positions:
+            return self.price_flags
+        ids = self.inputs.view.pool_ids
+        frozen = (ids[i] for i, state in self._held_states if state is PoolState.FROZEN)
+        return (*self.price_flags, *(f"frozen: {pool_id}" for pool_id in frozen))
+
+    @property
+    def _held_states(self) -> Iterator[tuple[int, PoolState]]:
+        """Column and state of each pool of the view that is held."""
+        states = self.screening.states
+        return ((i, states[i]) for i in np.flatnonzero(self.screening.is_held).tolist())
+
+    @cached_property
+    def must_leave(self) -> bool:
+        """Whether a pool that is held has to be left."""
+        if not self.book.positions:
+            return False
+        return bool(self.screening.gone) or any(
+            state is PoolState.EXIT for _, state in self._held_states
+        )
+
+    def risk_groups_of(self, book: Book) -> dict[str, int]:
+        """Risk group of each pool of the view that ``book`` holds."""
+        index = self.inputs.view.pool_index
+        held = [pool_id for pool_id in book.pool_ids if pool_id in index]
+        if not held:
+            return {}
+        groups = self.screening.risk_groups
+        return {pool_id: int(groups[index[pool_id]]) for pool_id in held}
+
+    @cached_property
+    def problem(self) -> AllocationProblem:
+        """The allocation problem.
+
+        It has the forecast's q10 where ``risk_aversion`` gives that a weight.
+        """
+        if self.inputs.parameters.risk_aversion > 0.0:
+            return self._problem(self.inputs.apy_q10_pct)
+        return self.expected_problem
+
+    @cached_property
+    def expected_problem(self) -> AllocationProblem:
+        """The allocation problem without quantiles: for policies that do not look at them."""
+        return self._problem(np.full(len(self.inputs.view.pools), np.nan))
+
+    def _problem(self, apy_q10_pct: Floats) -> AllocationProblem:
+        inputs, parameters = self.inputs, self.inputs.parameters
+        is_shared = parameters.own_impact == "pro_rata"
+        rate_model = RateModel.PRO_RATA if is_shared else RateModel.CONSTANT
+        by_pool = zip(
+            inputs.view.pools,
+            self.screening.states,
+            inputs.expected.apy_pct.tolist(),
+            apy_q10_pct.tolist(),
+            inputs.expected.tvl_usd.tolist(),
+            self.screening.risk_groups.tolist(),
+            strict=True,
+        )
+        pools = [
+            PoolInput(
+                pool.pool_id,
+                pool.symbol,
+                pool.chain,
+                pool.protocol,
+                pool.tokens,
+                pool.token_shares,
+                apy_pct=apy_pct,
+                apy_q10_pct=q10_pct,
+                tvl_usd=tvl_usd,
+                risk_group=risk_group,
+                state=state,
+                rate_model=rate_model,
+                gas=inputs.gas_at(pool.protocol),
+            )
+            for pool, state, apy_pct, q10_pct, tvl_usd, risk_group in by_pool
+            if state is not PoolState.EXCLUDED
+        ]
+        return AllocationProblem(
+            pools,
+            self.book,
+            self.prices_usd,
+            self.gas,
+            parameters,
+            tvl_includes_position=inputs.tvl_includes_position,
+        )
 
 
 def prepare(inputs: DayInputs, book: Book, parameters: AllocationParameters) -> Prepared:
-    """Screen for ``book`` and build its allocation problem.
+    """What can be done with ``book`` on the day of ``inputs``.
 
     Raises
     ------
     MissingDataError
-        When something that is owned has no price and the policy is to stop.
+        When something that is owned has no price and the policy is to stop, or when the gas price
+        of the day is unknown.
+    InputError
+        When nothing is left.
     """
-    view, forecast = inputs.view, inputs.forecast
-    screening = _screen(inputs, book.pool_ids, parameters)
-    prices, flags = prices_of(view, book, parameters)
-    rate_model = RateModel.PRO_RATA if parameters.own_impact == "pro_rata" else RateModel.CONSTANT
-    pools = [
-        PoolInput(
-            pool.pool_id,
-            pool.symbol,
-            pool.chain,
-            pool.protocol,
-            pool.tokens,
-            pool.token_shares,
-            apy_pct=float(forecast.apy_pct[i]),
-            apy_q10_pct=float(forecast.apy_q10_pct[i]),
-            tvl_usd=float(forecast.tvl_usd[i]),
-            risk_group=int(screening.risk_groups[i]),
-            state=state,
-            rate_model=rate_model,
-            gas=inputs.gas_by_protocol[pool.protocol],
-        )
-        for i, (pool, state) in enumerate(zip(view.pools, screening.states, strict=True))
-        if state is not PoolState.EXCLUDED
-    ]
-    problem = AllocationProblem(
-        pools,
-        book,
-        prices,
-        inputs.gas.costs(view, ""),
-        parameters,
-        tvl_includes_position=inputs.tvl_includes_position,
-    )
-    frozen = [p.pool_id for p in pools if p.state is PoolState.FROZEN]
-    flags += [f"frozen: {pool_id}" for pool_id in frozen]
-    return Prepared(problem, screening, tuple(flags))
+    if parameters is not inputs.parameters:
+        inputs = replace(inputs, parameters=parameters)
+    prices, flags = prices_of(inputs.view, book, parameters)
+    aum_usd = book.aum_usd(prices)
+    if aum_usd <= 0.0:
+        raise InputError("the wallet and the positions are empty", remedy="give some money")
+    return Prepared(inputs, book, prices, aum_usd, inputs.general_gas, tuple(flags))
 
 
 def prices_of(

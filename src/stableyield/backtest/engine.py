@@ -8,16 +8,17 @@ t -> t+1, and everything is re-priced at t+1. Only the accounting sees t+1, afte
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 from stableyield.allocation import Plan
 from stableyield.backtest.day import DayInputs, exec_days, observe, prepare, prices_of
-from stableyield.backtest.ledger import DayResult, next_day
+from stableyield.backtest.ledger import next_day
 from stableyield.backtest.policy import Decision, Optimised, Policy, benchmarks
 from stableyield.backtest.realised import forecast_yield_usd, realised
+from stableyield.backtest.record import DayRecord, DayTotals
 from stableyield.backtest.result import BacktestResult
 from stableyield.backtest.settings import BacktestSettings
 from stableyield.config import AllocationParameters
@@ -25,22 +26,6 @@ from stableyield.domain.portfolio import CENT_USD, Book
 from stableyield.errors import ConservationError
 from stableyield.market.panel import MarketPanel, MarketView
 from stableyield.screening import IceboxTracker
-
-
-@dataclass(frozen=True, eq=False)
-class DayRecord:
-    """One policy's day, as it goes into the tables."""
-
-    policy: str
-    exec_date: date
-    view: MarketView
-    aum_start_usd: float
-    decision: Decision
-    result: DayResult
-    forecast_yield_usd: float
-    risk_groups: Mapping[str, int]
-    flags: tuple[str, ...]
-    seconds: float
 
 
 @dataclass
@@ -63,40 +48,39 @@ class Runner:
         """
         started = time.perf_counter()
         prepared = prepare(inputs, self.book, parameters)
-        problem = prepared.problem
         decision = (
-            Decision.hold(problem, "data_quality")
-            if inputs.quality.critical
+            Decision.keep(prepared, "data_quality")
+            if inputs.critical
             else self.policy.decide(prepared, inputs)
         )
         money = decision.settlement
-        if abs(problem.aum_usd - money.aum_after_usd - money.costs_usd) > CENT_USD:
+        if abs(prepared.aum_usd - money.aum_after_usd - money.costs_usd) > CENT_USD:
             raise ConservationError(
-                f"{problem.aum_usd} USD before are not {money.aum_after_usd} USD after plus "
+                f"{prepared.aum_usd} USD before are not {money.aum_after_usd} USD after plus "
                 f"{money.costs_usd} USD of costs",
                 where=f"{self.policy.name} on {inputs.view.day}",
             )
+        prices = prepared.prices_usd
         next_prices, price_flags = prices_of(tomorrow, money.after, parameters)
         result = next_day(
-            money.after,
-            problem.prices_usd,
-            next_prices,
-            realised(tomorrow, money.after, parameters),
+            money.after, prices, next_prices, realised(tomorrow, money.after, parameters)
         )
         self.book = result.book
         self.last_plan = decision.plan or self.last_plan
         missing = tuple(f"no realised return: {pool_id}" for pool_id in result.missing)
-        stops = tuple(f"data quality: {finding}" for finding in inputs.quality.critical)
+        stops = tuple(f"data quality: {finding}" for finding in inputs.critical)
         return DayRecord(
             policy=self.policy.name,
             exec_date=inputs.view.day,
-            view=inputs.view,
-            aum_start_usd=problem.aum_usd,
-            decision=decision,
+            status=decision.status,
+            is_held=decision.is_held,
+            money=money,
             result=result,
-            forecast_yield_usd=forecast_yield_usd(inputs, money.after, problem.prices_usd),
-            risk_groups={pool.pool_id: pool.risk_group for pool in problem.pools},
+            forecast_yield_usd=forecast_yield_usd(inputs, money.after, prices),
+            risk_groups=prepared.risk_groups_of(money.after),
             flags=(*stops, *prepared.flags, *price_flags, *missing),
+            gap_usd=decision.gap_usd,
+            solve_seconds=decision.solve_seconds,
             seconds=time.perf_counter() - started,
         )
 
@@ -131,19 +115,22 @@ def run_backtest(
 
     settings = replace(settings or BacktestSettings(), **changes)
     start, end = settings.span(panel)
-    runners = [Runner(policy or Optimised(), settings.first_book(panel))]
-    if settings.with_benchmarks:
-        own, book = runners[0].policy.name, runners[0].book
-        runners += [Runner(other, book) for other in benchmarks() if other.name != own]
+    strategy = Runner(policy or Optimised(), settings.first_book(panel))
+    others = [
+        Runner(other, strategy.book)
+        for other in (benchmarks() if settings.with_benchmarks else ())
+        if other.name != strategy.policy.name
+    ]
     icebox = IceboxTracker(settings.parameters)
     records: list[DayRecord] = []
+    totals: list[DayTotals] = []
     days = exec_days(start, end)
+    tomorrow = panel.as_of(start)
     for n, day in enumerate(days):
-        inputs = observe(
-            panel.as_of(day), settings.parameters, settings.forecaster, icebox, settings.gas
-        )
+        inputs = observe(tomorrow, settings.parameters, settings.forecaster, icebox, settings.gas)
         tomorrow = panel.as_of(day + timedelta(days=1))
-        records += [runner.run_day(inputs, tomorrow, settings.parameters) for runner in runners]
+        records.append(strategy.run_day(inputs, tomorrow, settings.parameters))
+        totals += [other.run_day(inputs, tomorrow, settings.parameters).totals for other in others]
         if progress is not None:
             progress(n + 1, len(days))
-    return build_result(panel, settings, records, runners[0].last_plan)
+    return build_result(panel, settings, records, strategy.last_plan, totals)

@@ -6,8 +6,9 @@ asserted every day, to a cent.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from stableyield.domain.portfolio import CENT_USD, Book, price_of
 from stableyield.errors import ConservationError
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -85,41 +87,105 @@ def next_day(
     ConservationError
         When the books do not add up: a bug.
     """
-    keys = list(book.positions)
-    amounts = np.array(list(book.positions.values()), dtype=np.float64)
-    price = np.array([price_of(t, prices_usd, f"pool {p}") for p, t in keys], dtype=np.float64)
-    next_price = np.array(
-        [price_of(t, next_prices_usd, f"pool {p}") for p, t in keys], dtype=np.float64
-    )
-    earned = _returns(keys, amounts * price, pools)
-    missing = sorted({pool for (pool, _), r in zip(keys, earned, strict=True) if np.isnan(r)})
-    grown = amounts * (1.0 + np.nan_to_num(earned))
-    after = Book(book.wallet, dict(zip(keys, grown.tolist(), strict=True)))
+    held = _Holdings.of(book)
+    price, next_price = held.prices(prices_usd), held.prices(next_prices_usd)
+    earned = _returns(held, held.amounts * price, pools)
+    grown = held.amounts * (1.0 + np.nan_to_num(earned))
+    after = Book(book.wallet, dict(zip(held.keys, grown.tolist(), strict=True)))
+    held_after = held.grown(after)
+    aum_before = held.aum_usd(price, book.wallet_usd(prices_usd))
+    repriced = held.aum_usd(next_price, book.wallet_usd(next_prices_usd))
     result = DayResult(
         book=after,
-        aum_usd=after.aum_usd(next_prices_usd),
-        yield_usd=float(np.sum((grown - amounts) * next_price)),
-        price_usd=book.aum_usd(next_prices_usd) - book.aum_usd(prices_usd),
-        missing=tuple(missing),
+        aum_usd=held_after.aum_usd(
+            held_after.prices(next_prices_usd), after.wallet_usd(next_prices_usd)
+        ),
+        yield_usd=float(np.sum((grown - held.amounts) * next_price)),
+        price_usd=repriced - aum_before,
+        missing=tuple(sorted({held.keys[n][0] for n in np.isnan(earned).nonzero()[0].tolist()})),
     )
-    aum_before = book.aum_usd(prices_usd)
     unaccounted = result.aum_usd - aum_before - result.yield_usd - result.price_usd
     if abs(unaccounted) > CENT_USD:
         raise ConservationError(f"{unaccounted:.6f} USD are unaccounted for after a day")
     return result
 
 
-def _returns(keys: list[tuple[str, str]], value_usd: Floats, pools: PoolDay) -> Floats:
+@dataclass(frozen=True, eq=False)
+class _Holdings:
+    """The positions of a book as arrays, in the order of the book, which is sorted.
+
+    Parameters
+    ----------
+    keys : list of (pool_id, token), length n_positions
+    amounts : ndarray of shape (n_positions,)
+        Token units.
+    pool_starts : ndarray of int, shape (n_pools_held,)
+        Where each pool's first position is.
+    first_pool : dict of str to str
+        Each token that is held, and a pool that holds it.
+    token : ndarray of int, shape (n_positions,)
+        Place of each position's token in ``first_pool``.
+    """
+
+    keys: list[tuple[str, str]]
+    amounts: Floats
+    pool_starts: Ints
+    first_pool: dict[str, str]
+    token: Ints
+
+    @classmethod
+    def of(cls, book: Book) -> _Holdings:
+        keys = list(book.positions)
+        pools = [pool for pool, _ in keys]
+        starts = [n for n, pool in enumerate(pools) if n == 0 or pool != pools[n - 1]]
+        first_pool = {token: pool for pool, token in reversed(keys)}
+        place = {token: j for j, token in enumerate(first_pool)}
+        return cls(
+            keys,
+            np.array(list(book.positions.values()), dtype=np.float64),
+            np.array(starts, dtype=np.int64),
+            first_pool,
+            np.array([place[token] for _, token in keys], dtype=np.int64),
+        )
+
+    def grown(self, book: Book) -> _Holdings:
+        """The positions of a later book, most often the same ones."""
+        if list(book.positions) != self.keys:
+            return _Holdings.of(book)
+        amounts = np.array(list(book.positions.values()), dtype=np.float64)
+        return replace(self, amounts=amounts)
+
+    def prices(self, prices_usd: Mapping[str, float]) -> Floats:
+        """Price of each position's token; every price is checked."""
+        tokens = self.first_pool.items()
+        price = [price_of(token, prices_usd, f"pool {pool}") for token, pool in tokens]
+        return np.array(price, dtype=np.float64)[self.token]
+
+    def aum_usd(self, price: Floats, wallet_usd: float) -> float:
+        """Wallet and positions in USD, as `Book.aum_usd` adds them, bit by bit."""
+        if not self.keys:
+            return wallet_usd
+        values, starts = self.amounts * price, self.pool_starts
+        by_pool = np.add.reduceat(values, starts)
+        ends = np.append(starts[1:], len(values))
+        for n in (ends - starts > 2).nonzero()[0].tolist():  # two legs round in one way only
+            by_pool[n] = math.fsum(values[starts[n] : ends[n]].tolist())
+        return math.fsum([wallet_usd, *by_pool.tolist()])
+
+
+def _returns(held: _Holdings, value_usd: Floats, pools: PoolDay) -> Floats:
     """Growth of each position after dilution; 0 for stranded legs, NaN where unknown."""
-    earned = np.array([pools.returns.get(pool, np.nan) for pool, _ in keys], dtype=np.float64)
+    returns, tokens = pools.returns, pools.tokens
+    earned = np.array([returns.get(pool, np.nan) for pool, _ in held.keys], dtype=np.float64)
     inside = np.array(
-        [pool not in pools.tokens or token in pools.tokens[pool] for pool, token in keys],
-        dtype=bool,
+        [pool not in tokens or token in tokens[pool] for pool, token in held.keys], dtype=bool
     )
-    if pools.others_usd is not None and len(keys):
-        names, place = np.unique([pool for pool, _ in keys], return_inverse=True)
-        own = np.bincount(place, weights=value_usd * inside).astype(np.float64)[place]
-        others = np.array([pools.others_usd.get(str(name), np.nan) for name in names])[place]
+    if pools.others_usd is not None and held.keys:
+        starts = held.pool_starts
+        n_legs = np.diff(starts, append=len(held.keys))
+        own = np.repeat(np.add.reduceat(value_usd * inside, starts), n_legs)
+        of_pool = [pools.others_usd.get(held.keys[n][0], np.nan) for n in starts.tolist()]
+        others = np.repeat(np.array(of_pool, dtype=np.float64), n_legs)
         # a pool of unknown size is not diluted; a loss is not shared away
         kept = np.where(np.isfinite(others), pro_rata_factor(others, own), 1.0)
         earned = np.where(earned > 0.0, earned * np.nan_to_num(kept), earned)

@@ -6,8 +6,10 @@ limits of pools (share of TVL) but not the strategy's diversification limits.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import date
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -18,8 +20,48 @@ from stableyield.backtest.day import DayInputs, Prepared
 from stableyield.backtest.rebalance import rebalance
 from stableyield.domain.pool import PoolState
 from stableyield.domain.portfolio import Settlement
+from stableyield.errors import ConservationError
 
 TRAILING_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Untouched(Settlement):
+    """The settlement of a book that is left alone: it balances because it is one book.
+
+    Parameters
+    ----------
+    aum_usd : float
+        What the book is worth.
+
+    Raises
+    ------
+    ConservationError
+        When it is not one book, or something was done to it.
+    """
+
+    aum_usd: float = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.after is not self.before or self.transactions:
+            raise ConservationError("a book that is left alone changes")
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> Untouched:
+        """The book of a day, at the day's prices."""
+        book, prices = prepared.book, prepared.prices_usd
+        owned = MappingProxyType({token: prices[token] for token in book.tokens})
+        return cls(book, book, owned, aum_usd=prepared.aum_usd)
+
+    @property
+    def aum_before_usd(self) -> float:
+        """AUM of the book."""
+        return self.aum_usd
+
+    @property
+    def aum_after_usd(self) -> float:
+        """AUM of the book."""
+        return self.aum_usd
 
 
 @dataclass(frozen=True)
@@ -45,10 +87,25 @@ class Decision:
         no_plan = self.plan is not None and not self.plan.certificate.has_solution
         return no_plan or self.status == "data_quality"
 
+    @property
+    def gap_usd(self) -> float:
+        """The plan's gap; NaN without a plan."""
+        return math.nan if self.plan is None else self.plan.certificate.gap_usd
+
+    @property
+    def solve_seconds(self) -> float:
+        """What the plan took; NaN without a plan."""
+        return math.nan if self.plan is None else self.plan.certificate.solve_seconds
+
     @classmethod
     def hold(cls, problem: AllocationProblem, status: str) -> Decision:
         """Do nothing, for the reason that ``status`` gives."""
         return cls(nothing_done(problem), status=status)
+
+    @classmethod
+    def keep(cls, prepared: Prepared, status: str = "done") -> Decision:
+        """Do nothing, without building a problem for it; holds are not listed."""
+        return cls(Untouched.of(prepared), status=status)
 
 
 class Policy(Protocol):
@@ -94,7 +151,7 @@ class Idle:
 
     def decide(self, prepared: Prepared, inputs: DayInputs) -> Decision:  # noqa: ARG002
         """Do nothing."""
-        return Decision.hold(prepared.problem, "done")
+        return Decision.keep(prepared)
 
 
 @dataclass
@@ -110,22 +167,18 @@ class BestSingle:
 
     def decide(self, prepared: Prepared, inputs: DayInputs) -> Decision:
         """Enter the chosen pool once, hold it, and leave it when it has to be left."""
-        problem = prepared.problem
         entering = self.chosen is None
         if entering:
             self.chosen = self._choose(prepared, inputs)
-        must_leave = any(
-            pool.state is PoolState.EXIT and pool.pool_id in problem.book.pool_ids
-            for pool in problem.pools
-        )
-        if self.chosen is None or not (entering or must_leave):
-            return Decision.hold(problem, "done")
+        if self.chosen is None or not (entering or prepared.must_leave):
+            return Decision.keep(prepared)
+        problem = prepared.expected_problem
         i = problem.pool_index.get(self.chosen)
         room = 0.0 if i is None else float(np.nan_to_num(problem.tvl_cap_usd[i]))
         return Decision(rebalance(problem, {self.chosen: min(problem.aum_usd, room)}))
 
     def _choose(self, prepared: Prepared, inputs: DayInputs) -> str | None:
-        problem, view = prepared.problem, inputs.view
+        problem, view = prepared.expected_problem, inputs.view
         best: tuple[float, str] | None = None
         for i, pool in enumerate(problem.pools):
             if pool.state is not PoolState.OPEN:
@@ -154,26 +207,28 @@ class EqualWeight:
 
     def decide(self, prepared: Prepared, inputs: DayInputs) -> Decision:
         """Renew the weights when a month begins, or when nothing is invested yet."""
-        problem, day = prepared.problem, inputs.view.day
-        open_pools = [i for i, p in enumerate(problem.pools) if p.state is PoolState.OPEN]
-        due = self.renewed is None or (self.renewed.year, self.renewed.month) != (
-            day.year,
-            day.month,
-        )
-        if open_pools and due:
+        day, last = inputs.view.day, self.renewed
+        due = last is None or (last.year, last.month) != (day.year, day.month)
+        if due and prepared.screening.allowed.any():
             self.renewed = day
-            each = problem.aum_usd / len(open_pools)
-            targets = {
-                problem.pools[i].pool_id: min(each, float(problem.tvl_cap_usd[i]))
-                for i in open_pools
-            }
-            return Decision(rebalance(problem, targets, self.tolerance))
+            return Decision(self._renew(prepared.expected_problem))
+        if not prepared.must_leave:
+            return Decision.keep(prepared)
+        problem = prepared.expected_problem
         held = {
             pool.pool_id: float(problem.position_usd[i])
             for i, pool in enumerate(problem.pools)
             if problem.position_usd[i] > 0.0
         }
         return Decision(rebalance(problem, held))
+
+    def _renew(self, problem: AllocationProblem) -> Settlement:
+        open_pools = [i for i, p in enumerate(problem.pools) if p.state is PoolState.OPEN]
+        each = problem.aum_usd / len(open_pools)
+        targets = {
+            problem.pools[i].pool_id: min(each, float(problem.tvl_cap_usd[i])) for i in open_pools
+        }
+        return rebalance(problem, targets, self.tolerance)
 
 
 def benchmarks() -> tuple[Policy, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stableyield.backtest.day import DayInputs
 from stableyield.backtest.ledger import PoolDay
@@ -13,6 +15,8 @@ from stableyield.domain.portfolio import Book
 from stableyield.domain.rates import day_return
 from stableyield.errors import MissingDataError
 from stableyield.market.panel import MarketView
+
+Floats = NDArray[np.float64]
 
 MAX_RETURN_AGE_DAYS = 7
 
@@ -25,31 +29,44 @@ def realised(tomorrow: MarketView, book: Book, parameters: AllocationParameters)
     MissingDataError
         When a held pool has no realised return and ``missing_actual`` is ``raise``.
     """
-    returns, others, tokens = {}, {}, {}
-    for pool_id in book.pool_ids:
-        i = tomorrow.pool_index.get(pool_id)
-        earned = float("nan") if i is None else float(tomorrow.realised_return[i])
-        if np.isnan(earned) and parameters.missing_actual == "raise":
-            raise MissingDataError(
-                f"pool {pool_id} has no realised return",
-                where=f"day {tomorrow.day}",
-                remedy="set missing_actual to zero or last, or complete pool_daily",
-            )
-        if i is None:
-            continue
-        if np.isnan(earned) and parameters.missing_actual == "last":
-            earned = _last_return(tomorrow, i)
-        tokens[pool_id] = tomorrow.pools[i].tokens
-        returns[pool_id] = earned
-        others[pool_id] = _deposits_usd(tomorrow, i)
-    diluted = others if parameters.own_impact == "pro_rata" else None
-    return PoolDay(returns, diluted, tokens)
+    ids = [pool_id for pool_id in book.pool_ids if pool_id in tomorrow.pool_index]
+    columns = np.array([tomorrow.pool_index[pool_id] for pool_id in ids], dtype=np.intp)
+    earned = tomorrow.realised_return[columns]
+    if parameters.missing_actual == "raise" and (unknown := _unknown(book, ids, earned)):
+        raise MissingDataError(
+            f"pool {unknown} has no realised return",
+            where=f"day {tomorrow.day}",
+            remedy="set missing_actual to zero or last, or complete pool_daily",
+        )
+    if parameters.missing_actual == "last":
+        for n in np.flatnonzero(np.isnan(earned)).tolist():
+            earned[n] = _last_return(tomorrow, int(columns[n]))
+    return PoolDay(
+        returns=dict(zip(ids, earned.tolist(), strict=True)),
+        others_usd=(
+            dict(zip(ids, _deposits_usd(tomorrow, columns).tolist(), strict=True))
+            if parameters.own_impact == "pro_rata"
+            else None
+        ),
+        tokens={
+            pool_id: tomorrow.pools[i].tokens
+            for pool_id, i in zip(ids, columns.tolist(), strict=True)
+        },
+    )
 
 
-def _deposits_usd(tomorrow: MarketView, i: int) -> float:
-    """What shares the pool's revenue: all deposits; the TVL, which may be less, where unknown."""
-    deposits, tvl = tomorrow.pool_series.deposits_usd[-1, i], tomorrow.pool_series.tvl_usd[-1, i]
-    return float(deposits if np.isfinite(deposits) else tvl)
+def _unknown(book: Book, ids: list[str], earned: Floats) -> str | None:
+    """The first held pool whose return is unknown, if there is one."""
+    known = {pool_id for pool_id, r in zip(ids, earned.tolist(), strict=True) if not np.isnan(r)}
+    return next((pool_id for pool_id in book.pool_ids if pool_id not in known), None)
+
+
+def _deposits_usd(tomorrow: MarketView, columns: NDArray[np.intp]) -> Floats:
+    """What shares a pool's revenue: all deposits; the TVL, which may be less, where unknown."""
+    series = tomorrow.pool_series
+    deposits, tvl = series.deposits_usd[-1, columns], series.tvl_usd[-1, columns]
+    shared: Floats = np.where(np.isfinite(deposits), deposits, tvl)
+    return shared
 
 
 def _last_return(tomorrow: MarketView, i: int) -> float:
@@ -63,11 +80,15 @@ def _last_return(tomorrow: MarketView, i: int) -> float:
 
 def forecast_yield_usd(inputs: DayInputs, book: Book, prices: Mapping[str, float]) -> float:
     """What the mean forecasts promise for one day; pools without a forecast promise nothing."""
+    if not book.positions:
+        return 0.0
+    view = inputs.view
+    rates = day_return(inputs.expected.apy_pct / 100.0)
     total = 0.0
     for (pool_id, token), amount in book.positions.items():
-        i = inputs.view.pool_index.get(pool_id)
-        if i is None or token not in inputs.view.pools[i].tokens:
+        i = view.pool_index.get(pool_id)
+        if i is None or token not in view.pools[i].tokens:
             continue
-        rate = day_return(float(inputs.forecast.apy_pct[i]) / 100.0)
-        total += amount * prices[token] * rate if np.isfinite(rate) else 0.0
+        rate = float(rates[i])
+        total += amount * prices[token] * rate if math.isfinite(rate) else 0.0
     return total

@@ -117,15 +117,20 @@ def _affordable(
     return {}, {}
 
 
+def _needed(problem: AllocationProblem, wanted: Mapping[int, float]) -> dict[str, float]:
+    """USD of each token that the wanted deposits take."""
+    need = dict.fromkeys(problem.tokens, 0.0)
+    for i, usd in wanted.items():
+        pool = problem.pools[i]
+        for token, share in zip(pool.tokens, pool.token_shares, strict=True):
+            need[token] += usd * share
+    return need
+
+
 def _deficit(
     problem: AllocationProblem, wanted: Mapping[int, float], cash_usd: Mapping[str, float]
 ) -> dict[str, float]:
-    need = dict.fromkeys(problem.tokens, 0.0)
-    for i, usd in wanted.items():
-        for token, share in zip(
-            problem.pools[i].tokens, problem.pools[i].token_shares, strict=True
-        ):
-            need[token] += usd * share
+    need = _needed(problem, wanted)
     return {t: need[t] - cash_usd[t] for t in problem.tokens if need[t] > cash_usd[t] + 1e-9}
 
 
@@ -136,12 +141,7 @@ def _sales(
     deficit_usd: Mapping[str, float],
 ) -> list[Sale]:
     """Sell what is spare, the largest first, for what is lacking."""
-    need = dict.fromkeys(problem.tokens, 0.0)
-    for i, usd in wanted.items():
-        for token, share in zip(
-            problem.pools[i].tokens, problem.pools[i].token_shares, strict=True
-        ):
-            need[token] += usd * share
+    need = _needed(problem, wanted)
     spare = {t: cash_usd[t] - need[t] for t in problem.tokens if cash_usd[t] > need[t]}
     sales = []
     for bought, lacking in sorted(deficit_usd.items()):

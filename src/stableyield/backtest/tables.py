@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -21,9 +22,9 @@ from stableyield.config import sha256_of
 from stableyield.domain.portfolio import WALLET, Book, TransactionType
 
 if TYPE_CHECKING:
-    from stableyield.backtest.engine import DayRecord
+    from stableyield.backtest.record import DayRecord, DayTotals
     from stableyield.backtest.settings import BacktestSettings
-    from stableyield.market.panel import MarketPanel
+    from stableyield.market.panel import MarketPanel, MarketView
 
 LIBRARIES = ("numpy", "pandas", "pyarrow", "highspy", "pydantic")
 
@@ -33,27 +34,28 @@ def build_result(
     settings: BacktestSettings,
     records: Sequence[DayRecord],
     last_plan: Plan | None,
+    benchmarks: Sequence[DayTotals] = (),
 ) -> BacktestResult:
-    """The tables of a run; the first policy in ``records`` is the strategy."""
-    name = records[0].policy
-    mine = [record for record in records if record.policy == name]
-    others = [record for record in records if record.policy != name]
+    """The tables of a run from the strategy's days and the sums of its benchmarks' days."""
+    names = panel.as_of(records[-1].exec_date)  # what a pool is called does not change
     return BacktestResult(
-        daily_log=_daily_log(mine),
-        positions=pd.DataFrame([row for r in mine for row in _positions(r)], columns=_POSITIONS),
-        transactions=pd.DataFrame(
-            [row for r in mine for row in _transactions(r)], columns=_TRANSACTIONS
+        daily_log=_daily_log(records),
+        positions=pd.DataFrame(
+            [row for r in records for row in _positions(r, names)], columns=_POSITIONS
         ),
-        benchmarks=pd.DataFrame([_benchmark(r) for r in others], columns=_BENCHMARKS),
+        transactions=pd.DataFrame(
+            [row for r in records for row in _transactions(r)], columns=_TRANSACTIONS
+        ),
+        benchmarks=pd.DataFrame([_benchmark(day) for day in benchmarks], columns=_BENCHMARKS),
         timings=pd.DataFrame(
             {
-                "exec_date": [r.exec_date.isoformat() for r in mine],
-                "solve_seconds": [_plan_number(r, "solve_seconds") for r in mine],
-                "day_seconds": [r.seconds for r in mine],
+                "exec_date": [r.exec_date.isoformat() for r in records],
+                "solve_seconds": [r.solve_seconds for r in records],
+                "day_seconds": [r.seconds for r in records],
             }
         ),
         last_plan=last_plan.to_document() if last_plan is not None else {},
-        run=_run(panel, settings, mine),
+        run=_run(panel, settings, records),
     )
 
 
@@ -99,43 +101,46 @@ def _daily_log(records: Sequence[DayRecord]) -> pd.DataFrame:
     before: set[tuple[str, str]] = set()
     for record in records:
         rows.append(_log_row(record, before))
-        before = set(record.decision.settlement.after.positions)
+        before = set(record.money.after.positions)
     return pd.DataFrame(rows)
 
 
 def _log_row(record: DayRecord, before: set[tuple[str, str]]) -> dict[str, Any]:
-    money, result = record.decision.settlement, record.result
+    money, result = record.money, record.result
     held = set(money.after.positions)
-    growth = np.float64(result.aum_usd / record.aum_start_usd)
+    aum_start_usd, aum_after_usd = money.aum_before_usd, money.aum_after_usd
+    gas_usd, conversion_usd = money.gas_usd, money.conversion_usd
+    positions_usd = money.after.positions_usd(money.prices_usd)
+    growth = np.float64(result.aum_usd / aum_start_usd)
     with np.errstate(over="ignore"):  # a day that multiplies money is infinite over a year
         apy_pct = float(100.0 * (growth**365 - 1.0))
     return {
         "exec_date": record.exec_date.isoformat(),
-        "target_date": record.view.day.fromordinal(record.exec_date.toordinal() + 1).isoformat(),
-        "status": "held" if record.decision.is_held else "done",
-        "aum_start": record.aum_start_usd,
-        "aum_after": money.aum_after_usd,
+        "target_date": (record.exec_date + timedelta(days=1)).isoformat(),
+        "status": "held" if record.is_held else "done",
+        "aum_start": aum_start_usd,
+        "aum_after": aum_after_usd,
         "aum_end": result.aum_usd,
-        "total_fees_usd": money.costs_usd,
-        "gas_usd": money.gas_usd,
-        "conversion_usd": money.conversion_usd,
+        "total_fees_usd": gas_usd + conversion_usd,
+        "gas_usd": gas_usd,
+        "conversion_usd": conversion_usd,
         "yield_usd": result.yield_usd,
         "price_usd": result.price_usd,
-        "daily_actual_pnl": result.aum_usd - record.aum_start_usd,
-        "daily_forecast_pnl": record.forecast_yield_usd - money.costs_usd,
+        "daily_actual_pnl": result.aum_usd - aum_start_usd,
+        "daily_forecast_pnl": record.forecast_yield_usd - (gas_usd + conversion_usd),
         "realised_apy_pct": apy_pct,
-        "n_positions": len({pool_id for pool_id, _ in held}),
+        "n_positions": len(positions_usd),
         "n_token_changes": len(held ^ before),
         "turnover_usd": money.turnover_usd,
         "allocations_by_token": _json(_by_token(money.after, money.prices_usd)),
         "allocations_by_pool": _json(
             {
-                **money.after.positions_usd(money.prices_usd),
+                **positions_usd,
                 WALLET: money.after.wallet_usd(money.prices_usd),
             }
         ),
-        "solver_status": record.decision.status,
-        "gap_usd": _plan_number(record, "gap_usd"),
+        "solver_status": record.status,
+        "gap_usd": record.gap_usd,
         "flags": _json(list(record.flags)),
     }
 
@@ -147,36 +152,24 @@ def _by_token(book: Book, prices: Any) -> dict[str, float]:
     return total
 
 
-def _positions(record: DayRecord) -> list[dict[str, Any]]:
-    money = record.decision.settlement
-    rows = []
+def _positions(record: DayRecord, names: MarketView) -> list[tuple[Any, ...]]:
+    money, day = record.money, record.exec_date.isoformat()
+    rows: list[tuple[Any, ...]] = []
     for (pool_id, token), amount in money.after.positions.items():
-        i = record.view.pool_index.get(pool_id)
-        pool = record.view.pools[i] if i is not None else None
-        rows.append(
-            {
-                "exec_date": record.exec_date.isoformat(),
-                "pool_id": pool_id,
-                "symbol": pool.symbol if pool else pool_id,
-                "chain": pool.chain if pool else "",
-                "protocol": pool.protocol if pool else "",
-                "token": token,
-                "amount": amount,
-                "amount_usd": amount * money.prices_usd[token],
-                "risk_group": record.risk_groups.get(pool_id, 0),
-            }
-        )
+        i = names.pool_index.get(pool_id)
+        pool = names.pools[i] if i is not None else None
+        called = (pool.symbol, pool.chain, pool.protocol) if pool else (pool_id, "", "")
+        usd = amount * money.prices_usd[token]
+        rows.append((day, pool_id, *called, token, amount, usd, record.risk_groups.get(pool_id, 0)))
     for token, amount in money.after.wallet.items():
         usd = amount * money.prices_usd[token]
-        day = record.exec_date.isoformat()
-        values = (day, WALLET, "wallet", "", "", token, amount, usd, 0)
-        rows.append(dict(zip(_POSITIONS, values, strict=True)))
+        rows.append((day, WALLET, "wallet", "", "", token, amount, usd, 0))
     return rows
 
 
 def _transactions(record: DayRecord) -> list[dict[str, Any]]:
     rows = []
-    for step in record.decision.settlement.transactions:
+    for step in record.money.transactions:
         if step.type is TransactionType.HOLD:
             continue
         row = step.to_dict()
@@ -188,22 +181,16 @@ def _transactions(record: DayRecord) -> list[dict[str, Any]]:
     return rows
 
 
-def _benchmark(record: DayRecord) -> dict[str, Any]:
-    money = record.decision.settlement
-    return {
-        "policy": record.policy,
-        "exec_date": record.exec_date.isoformat(),
-        "aum_start": record.aum_start_usd,
-        "aum_end": record.result.aum_usd,
-        "gas_usd": money.gas_usd,
-        "conversion_usd": money.conversion_usd,
-        "turnover_usd": money.turnover_usd,
-    }
-
-
-def _plan_number(record: DayRecord, name: str) -> float:
-    plan = record.decision.plan
-    return float("nan") if plan is None else float(getattr(plan.certificate, name))
+def _benchmark(day: DayTotals) -> tuple[Any, ...]:
+    return (
+        day.policy,
+        day.exec_date.isoformat(),
+        day.aum_start_usd,
+        day.aum_end_usd,
+        day.gas_usd,
+        day.conversion_usd,
+        day.turnover_usd,
+    )
 
 
 def _run(

@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stableyield.domain.rates import Floats
 from stableyield.errors import ParameterError
@@ -26,6 +27,8 @@ from stableyield.forecast.intervals import (
 from stableyield.forecast.stability import instability_groups, next_instability_groups
 from stableyield.forecast.windows import carried_forward, horizon_mean, last_known, seen_twice
 from stableyield.market.panel import MarketView
+
+Bools = NDArray[np.bool_]
 
 LEVELS = np.array([0.1, 0.5, 0.9])
 OWN_ERRORS_HALF = 50.0
@@ -117,16 +120,11 @@ class Baseline:
         """
         horizon_days = checked_horizon(horizon_days)
         n_rows = self._n_rows(horizon_days)
-        history_pct = view.pool_series.apy_pct[-n_rows:]
-        believed = (history_pct >= -100.0) & (history_pct <= CREDIBLE_RATE_PCT)
-        apy = np.where(believed, history_pct, np.nan)
-        history_usd = view.pool_series.tvl_usd[-n_rows:]
-        is_amount = (history_usd >= 0.0) & np.isfinite(history_usd)
-        tvl = np.log1p(np.where(is_amount, history_usd, np.nan))
-        point, quantiles = self._predict(apy, np.abs(apy), horizon_days)
-        quantiles = _bounded(point, quantiles, apy)
-        log_tvl, log_quantiles = self._predict(tvl, np.ones_like(tvl), horizon_days)
-        log_tvl = np.minimum(log_tvl, np.log1p(MAX_TVL_RATIO * np.expm1(last_known(tvl))))
+        apy = _believed_apy(view.pool_series.apy_pct[-n_rows:])
+        tvl = _log_tvl(view.pool_series.tvl_usd[-n_rows:])
+        point, quantiles = self._predict_apy(apy, horizon_days)
+        log_tvl, log_quantiles = self._predict(tvl, np.ones_like(tvl), horizon_days, LEVELS[:1])
+        log_tvl = _limited_log_tvl(log_tvl, last_known(tvl))
         log_q10 = np.clip(log_quantiles[0], 0.0, log_tvl)
         return Forecast(
             exec_day=view.day,
@@ -145,21 +143,81 @@ class Baseline:
             model_version=self.model_version,
         )
 
-    def _n_rows(self, horizon_days: int) -> int:
-        """Days of history that are looked at: a long horizon needs more to have any error."""
-        return max(self.window.window_days, 2 * horizon_days + 2 * SCALE_DAYS)
+    def expected(self, view: MarketView, horizon_days: int) -> tuple[Floats, Floats]:
+        """The ``apy_pct`` and ``tvl_usd`` of `forecast`, bit by bit, without its quantiles.
 
-    def _predict(self, series: Floats, unit: Floats, horizon_days: int) -> tuple[Floats, Floats]:
-        """Today's point forecast (n_pools,) and quantiles (3, n_pools) of a series.
+        Quantiles need the forecasts of every past day; this needs today's alone, which is a
+        fraction of the work.
+
+        Raises
+        ------
+        ParameterError
+            When ``horizon_days`` is not a whole number from 1 to 365.
+        """
+        n_rows = self._n_rows(checked_horizon(horizon_days))
+        apy_pct = view.pool_series.apy_pct[-n_rows:]
+        tvl_usd = view.pool_series.tvl_usd[-n_rows:]
+        short = rules.last_row(self.rule)
+        if short is None or short.reach_days > len(apy_pct):
+            apy, tvl = _believed_apy(apy_pct), _log_tvl(tvl_usd)
+            point, log_tvl = self._point(apy, horizon_days), self._point(tvl, horizon_days)
+            return point, np.expm1(_limited_log_tvl(log_tvl, last_known(tvl)))
+        n_recent = self.window.max_age_days + 1
+        n_short = max(short.reach_days, n_recent)
+        # APY and log TVL side by side: one pass for both
+        series = np.hstack([_believed_apy(apy_pct[-n_short:]), _log_tvl(tvl_usd[-n_short:])])
+        base = last_known(series[-n_recent:])
+        seen = np.isfinite(series).sum(axis=0)
+        if np.any((seen < 2) & np.isfinite(base)):
+            seen = np.isfinite(np.hstack([_believed_apy(apy_pct), _log_tvl(tvl_usd)])).sum(axis=0)
+        points = base + short.point(series[-short.reach_days :] - base)
+        points, n_pools = np.where(seen >= 2, points, np.nan), apy_pct.shape[1]
+        return points[:n_pools], np.expm1(_limited_log_tvl(points[n_pools:], base[n_pools:]))
+
+    def apy_q10_pct(self, view: MarketView, horizon_days: int) -> Floats:
+        """The ``apy_q10_pct`` of `forecast`, bit by bit, without what is said of TVL.
+
+        Raises
+        ------
+        ParameterError
+            When ``horizon_days`` is not a whole number from 1 to 365.
+        """
+        n_rows = self._n_rows(checked_horizon(horizon_days))
+        apy = _believed_apy(view.pool_series.apy_pct[-n_rows:])
+        q10: Floats = self._predict_apy(apy, horizon_days)[1][0]
+        return q10
+
+    def _predict_apy(self, apy: Floats, horizon_days: int) -> tuple[Floats, Floats]:
+        """Today's point forecast (n_pools,) and bounded quantiles (3, n_pools) of the APY."""
+        point, quantiles = self._predict(apy, np.abs(apy), horizon_days, LEVELS)
+        return point, _bounded(point, quantiles, apy)
+
+    def _point(self, series: Floats, horizon_days: int) -> Floats:
+        """Today's point forecast of a series; shape (n_pools,)."""
+        history, usable = self._history(series, horizon_days)
+        return last_known(series) + np.where(usable[-1], self.rule(history)[-1], np.nan)
+
+    def _history(self, series: Floats, horizon_days: int) -> tuple[rules.History, Bools]:
+        """What the rule sees of a series, and where there is enough to forecast from.
 
         The rule sees differences from each pool's last value: a constant pool is then exactly 0,
         and large levels lose no digits.
         """
-        base = last_known(series)
-        moves = series - base
+        moves = series - last_known(series)
         last = carried_forward(moves, self.window.max_age_days)
-        usable = np.isfinite(last) & seen_twice(moves)
-        points = np.where(usable, self.rule(rules.History(moves, last, horizon_days)), np.nan)
+        return rules.History(moves, last, horizon_days), np.isfinite(last) & seen_twice(moves)
+
+    def _n_rows(self, horizon_days: int) -> int:
+        """Days of history that are looked at: a long horizon needs more to have any error."""
+        return max(self.window.window_days, 2 * horizon_days + 2 * SCALE_DAYS)
+
+    def _predict(
+        self, series: Floats, unit: Floats, horizon_days: int, levels: Floats
+    ) -> tuple[Floats, Floats]:
+        """Today's point forecast (n_pools,) and quantiles (n_levels, n_pools) of a series."""
+        history, usable = self._history(series, horizon_days)
+        moves = history.moves
+        points = np.where(usable, self.rule(history), np.nan)
         unit = carried_forward(unit, self.window.max_age_days)
         # the first rows of a cut history lack the days that their own statistics need
         n_scored = self._n_rows(horizon_days) - SCALE_DAYS
@@ -172,8 +230,25 @@ class Baseline:
         independent = scored.sum(axis=0) / horizon_days
         weight = independent / (independent + OWN_ERRORS_HALF)
         weight = np.where(is_cold_start(series), 0.0, weight)
-        point = base + points[-1]
-        return point, point + error_quantiles(past, LEVELS, weight)
+        point = last_known(series) + points[-1]
+        return point, point + error_quantiles(past, levels, weight)
+
+
+def _believed_apy(apy_pct: Floats) -> Floats:
+    """APY in percent; NaN where unknown or not credible."""
+    believed = (apy_pct >= -100.0) & (apy_pct <= CREDIBLE_RATE_PCT)
+    return np.where(believed, apy_pct, np.nan)
+
+
+def _log_tvl(tvl_usd: Floats) -> Floats:
+    """``log(1 + TVL)``; NaN where unknown or negative."""
+    is_amount = (tvl_usd >= 0.0) & np.isfinite(tvl_usd)
+    return np.log1p(np.where(is_amount, tvl_usd, np.nan))
+
+
+def _limited_log_tvl(point: Floats, last: Floats) -> Floats:
+    """The point forecast of ``log(1 + TVL)``, at most `MAX_TVL_RATIO` times the last TVL."""
+    return np.minimum(point, np.log1p(MAX_TVL_RATIO * np.expm1(last)))
 
 
 def _bounded(point: Floats, quantiles: Floats, history: Floats) -> Floats:

@@ -3,19 +3,27 @@
 Row ``s`` of a result is the forecast of the mean of the next H days that would have been made from
 rows ``<= s``. The last row is today's forecast; the others are the past forecasts whose errors
 make the quantiles. Adding a constant to a pool's history adds it to the pool's forecasts.
+
+Where only today's forecast is wanted, `last_row` is the short way to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 
 from stableyield.domain.rates import Floats
 from stableyield.forecast.windows import (
     exponential_mean,
+    exponential_reach_days,
     horizon_mean,
+    last_exponential_mean,
+    last_mean,
+    median_of_last_axis,
     ratio,
     trailing_mean,
     trailing_median,
@@ -90,6 +98,56 @@ def reversion(history: History, days: int) -> Floats:
     phi /= _complete(square, history.horizon_days) + PRIOR_POOL_DAYS
     result: Floats = mean + np.clip(phi, 0.0, 1.0)[:, None] * distance
     return result
+
+
+@dataclass(frozen=True)
+class LastRow:
+    """Today's forecast alone: the last row of a rule, bit by bit, from few days and pool by pool.
+
+    Parameters
+    ----------
+    reach_days : int
+        Days that it looks at.
+    point : callable
+        From the moves of these days to today's forecast; shapes (n_days, n_pools), (n_pools,).
+    """
+
+    reach_days: int
+    point: Callable[[Floats], Floats]
+
+
+def last_row(rule: PointRule) -> LastRow | None:
+    """The short way to today's forecast; None where a rule needs its whole history for it."""
+    kind, options = (rule.func, rule.keywords) if isinstance(rule, partial) else (rule, {})
+    short = _LAST_ROWS.get(kind)
+    return None if short is None else short(**options)
+
+
+def _last_value() -> LastRow:
+    return LastRow(1, lambda moves: np.zeros(moves.shape[1]))  # its move since itself
+
+
+def _mean_of_days(days: int) -> LastRow:
+    return LastRow(days, partial(last_mean, days=days))
+
+
+def _median_of_days(days: int) -> LastRow:
+    return LastRow(days, lambda moves: median_of_last_axis(moves.T))
+
+
+def _weighted_mean(half_life_days: float) -> LastRow:
+    mean = partial(last_exponential_mean, half_life_days=half_life_days)
+    return LastRow(exponential_reach_days(half_life_days), mean)
+
+
+_LAST_ROWS: Mapping[Callable[..., Floats], Callable[..., LastRow]] = MappingProxyType(
+    {
+        last_value: _last_value,
+        mean_of_days: _mean_of_days,
+        median_of_days: _median_of_days,
+        weighted_mean: _weighted_mean,
+    }
+)
 
 
 def _scores(distance: Floats, std: Floats) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stableyield.domain.rates import Floats
-from stableyield.forecast.windows import last_known, trailing_count, trailing_std
+from stableyield.forecast.windows import last_known, last_std
 
 INSTABILITY_GROUPS = ("low", "medium", "high", "insufficient")
 WEEK_DAYS = 7
@@ -23,7 +23,7 @@ def recent_std_pct(apy_pct: Floats) -> tuple[Floats, Floats]:
     """Standard deviation of the APY over the last 7 and 30 days, points; shape (n_pools,) each."""
     recent = apy_pct[-MONTH_DAYS:]
     moves = recent - last_known(recent)
-    return trailing_std(moves, WEEK_DAYS)[-1], trailing_std(moves, MONTH_DAYS)[-1]
+    return last_std(moves, WEEK_DAYS), last_std(moves, MONTH_DAYS)
 
 
 def instability_groups(apy_pct: Floats) -> tuple[str, ...]:
@@ -41,10 +41,10 @@ def instability_groups(apy_pct: Floats) -> tuple[str, ...]:
     week, month = recent_std_pct(apy_pct)
     is_low = (week <= LOW_LIMITS_PCT[0]) & (month <= LOW_LIMITS_PCT[1])
     is_medium = (week <= MEDIUM_LIMITS_PCT[0]) & (month <= MEDIUM_LIMITS_PCT[1])
-    rows = trailing_count(apy_pct[-MONTH_DAYS:], MONTH_DAYS)[-1]
+    rows = np.isfinite(apy_pct[-MONTH_DAYS:]).sum(axis=0)
     insufficient = (rows < MIN_ROWS) | ~np.isfinite(week)
     code = np.select([insufficient, is_low, is_medium], [3, 0, 1], default=2)
-    return tuple(INSTABILITY_GROUPS[i] for i in code)
+    return tuple(INSTABILITY_GROUPS[i] for i in code.tolist())
 
 
 def next_instability_groups(apy_pct: Floats, forecast_apy_pct: Floats) -> tuple[str, ...]:

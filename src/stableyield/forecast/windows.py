@@ -8,7 +8,6 @@ subtract those that left it, so that a spike of 1e6 % leaves no rounding noise b
 from __future__ import annotations
 
 import math
-from typing import TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 from stableyield.domain.rates import Floats
 
 Counts = NDArray[np.int16]
-_Number = TypeVar("_Number", np.float64, np.int16)
 
 ROUNDING = 1e-12
 """A variance below this share of the mean square is rounding noise: 0."""
@@ -32,7 +30,10 @@ def trailing_sum(values: Floats, days: int) -> Floats:
 
 def trailing_count(values: Floats, days: int) -> Counts:
     """Number of known values among the last ``days`` rows."""
-    return _window_sum(np.isfinite(values).astype(np.int16), days)
+    known = np.cumsum(np.isfinite(values), axis=0, dtype=np.int16)  # a difference may wrap round
+    result = known.copy()
+    result[days:] -= known[:-days]
+    return result
 
 
 def trailing_mean(values: Floats, days: int) -> Floats:
@@ -47,17 +48,26 @@ def trailing_std(values: Floats, days: int) -> Floats:
     and a constant pool has exactly 0.
     """
     filled = np.where(np.isfinite(values), values, 0.0)
-    count = trailing_count(values, days)
-    total = _window_sum(filled, days)
-    square = _window_sum(filled * filled, days)
+    total, square = _window_sum(filled, days), _window_sum(filled * filled, days)
+    return _std(total, square, trailing_count(values, days))
+
+
+def last_std(values: Floats, days: int) -> Floats:
+    """The last row of `trailing_std`, bit by bit; shape (n_columns,)."""
+    rows = values[-days:]
+    known = np.isfinite(rows)
+    filled = np.where(known, rows, 0.0)
+    return _std(last_sum(filled, days), last_sum(filled * filled, days), known.sum(axis=0))
+
+
+def _std(total: Floats, square: Floats, count: Floats | Counts) -> Floats:
+    """Sample standard deviation from the sum and the sum of squares of ``count`` values."""
     spread = square - total * ratio(total, count)
     spread = np.where(spread > ROUNDING * square, spread, 0.0)
     return np.sqrt(ratio(spread, count - 1))
 
 
-def _window_sum(
-    filled: NDArray[_Number], days: int, decay: float | None = None
-) -> NDArray[_Number]:
+def _window_sum(filled: Floats, days: int, decay: float | None = None) -> Floats:
     """Sum of the last ``days`` rows, from blocks of 1, 2, 4, ... rows: log2(days) additions.
 
     With ``decay``, a row counts ``decay`` to the power of its age. The zero rows in front make
@@ -71,17 +81,37 @@ def _window_sum(
         if days & size:
             part = block[start : start + n_rows]
             start += size
-            total += part if decay is None else _scaled(part, decay ** (days - start))
+            total += part if decay is None else part * decay ** (days - start)
         if start == days:
             return total
         older = block[:-size]
-        block = block[size:] + (older if decay is None else _scaled(older, decay**size))
+        block = block[size:] + (older if decay is None else older * decay**size)
         size *= 2
 
 
-def _scaled(values: NDArray[_Number], factor: float) -> NDArray[_Number]:
-    result: NDArray[_Number] = values * values.dtype.type(factor)
-    return result
+def last_sum(filled: Floats, days: int, decay: float | None = None) -> Floats:
+    """The last row of the windows' sums, in the same order of additions; shape (n_columns,)."""
+    n_rows, n_columns = filled.shape
+    rows = filled[-days:]
+    if n_rows < days:
+        rows = np.concatenate([np.zeros((days - n_rows, n_columns)), rows])
+    total, start = np.zeros(n_columns), 0
+    for size in (1 << bit for bit in range(days.bit_length()) if days >> bit & 1):
+        part = _paired(rows[start : start + size], decay)
+        start += size
+        total += part if decay is None else part * decay ** (days - start)
+    return total
+
+
+def _paired(rows: Floats, decay: float | None) -> Floats:
+    """Sum of a power of two of rows, by pairs of neighbours, as `_window_sum` makes its blocks."""
+    size = 1
+    while len(rows) > 1:
+        older, newer = rows[0::2], rows[1::2]
+        rows = newer + (older if decay is None else older * decay**size)
+        size *= 2
+    row: Floats = rows[0]
+    return row
 
 
 def trailing_median(values: Floats, days: int) -> Floats:
@@ -110,11 +140,32 @@ def exponential_mean(values: Floats, half_life_days: float) -> Floats:
     half-lives, 99.9 % of the weight, so that a pool which has come to rest is at rest exactly.
     NaN where there is no value.
     """
-    decay = 0.5 ** (1.0 / half_life_days)
-    days = math.ceil(10.0 * half_life_days)
+    decay, days = 0.5 ** (1.0 / half_life_days), exponential_reach_days(half_life_days)
     known = np.isfinite(values)
     total = _window_sum(np.where(known, values, 0.0), days, decay)
     return ratio(total, _window_sum(known.astype(np.float64), days, decay))
+
+
+def last_exponential_mean(values: Floats, half_life_days: float) -> Floats:
+    """The last row of `exponential_mean`, bit by bit; shape (n_columns,)."""
+    decay, days = 0.5 ** (1.0 / half_life_days), exponential_reach_days(half_life_days)
+    known = np.isfinite(values[-days:])
+    # one pass over both: the weights are a second set of columns
+    both = np.concatenate([np.where(known, values[-days:], 0.0), known], axis=1)
+    sums, n_columns = last_sum(both, days, decay), values.shape[1]
+    return ratio(sums[:n_columns], sums[n_columns:])
+
+
+def last_mean(values: Floats, days: int) -> Floats:
+    """The last row of `trailing_mean`, bit by bit; shape (n_columns,)."""
+    rows = values[-days:]
+    known = np.isfinite(rows)
+    return ratio(last_sum(np.where(known, rows, 0.0), days), known.sum(axis=0))
+
+
+def exponential_reach_days(half_life_days: float) -> int:
+    """Days that an exponential mean looks at."""
+    return math.ceil(10.0 * half_life_days)
 
 
 def carried_forward(values: Floats, max_age_days: int) -> Floats:

@@ -15,7 +15,6 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,96 +22,23 @@ from numpy.typing import NDArray
 from stableyield.domain.pool import Pool
 from stableyield.domain.rates import day_return
 from stableyield.errors import ContractError, DayOutOfRangeError
+from stableyield.market.directory import Directory
+from stableyield.market.series import UNKNOWN, GasSeries, PoolSeries, TokenSeries, read_only
+
+__all__ = [
+    "LIST_TIMEOUT_DAYS",
+    "GasSeries",
+    "MarketPanel",
+    "MarketView",
+    "PoolSeries",
+    "Provenance",
+    "TokenSeries",
+]
 
 Floats = NDArray[np.float64]
 Days = NDArray[np.datetime64]
 
 LIST_TIMEOUT_DAYS = 7  # a pool without a row for this long is off the live list
-_UNKNOWN = np.float64(np.nan)
-
-
-@dataclass(frozen=True, eq=False)
-class _Series:
-    """Named float64 arrays of one shape (n_days, n_columns); an absent one is unknown (NaN)."""
-
-    @classmethod
-    def build(cls, shape: tuple[int, int], arrays: Mapping[str, Floats]) -> Self:
-        """Read-only arrays of ``shape`` from those that are given.
-
-        Raises
-        ------
-        ContractError
-            For an unknown name or a wrong shape.
-        """
-        known = {item.name for item in fields(cls)}
-        if unknown := sorted(set(arrays) - known):
-            raise ContractError(f"{cls.__name__} has no field {unknown[0]!r}")
-        values = {}
-        for name in known:
-            values[name] = _read_only(arrays.get(name, np.broadcast_to(_UNKNOWN, shape)))
-            if values[name].shape != shape:
-                raise ContractError(
-                    f"{name} has shape {values[name].shape}, expected {shape}", where=cls.__name__
-                )
-        return cls(**values)
-
-    def head(self, n_days: int, n_columns: int) -> Self:
-        """The first ``n_days`` rows and ``n_columns`` columns; no copy."""
-        return type(self)(
-            **{item.name: getattr(self, item.name)[:n_days, :n_columns] for item in fields(self)}
-        )
-
-    def columns(self, order: NDArray[np.intp]) -> Self:
-        """The columns in another order."""
-        return type(self)(
-            **{item.name: _read_only(getattr(self, item.name)[:, order]) for item in fields(self)}
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class PoolSeries(_Series):
-    """What is known of each pool on each day: arrays of shape (n_days, n_pools).
-
-    Rates are percent per year; ``return_1d`` is the growth (fraction) of one unit held from the
-    end of the previous calendar day to the end of the row's day; ``is_filtered_out`` is 0 or 1.
-    The ``forecast_*`` arrays are a foreign forecaster's output, by exec date.
-    """
-
-    apy_pct: Floats
-    tvl_usd: Floats
-    apy_base_pct: Floats
-    apy_reward_pct: Floats
-    deposits_usd: Floats
-    available_usd: Floats
-    return_1d: Floats
-    is_filtered_out: Floats
-    forecast_apy_pct: Floats
-    forecast_apy_q10_pct: Floats
-    forecast_tvl_usd: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class TokenSeries(_Series):
-    """Prices of each token on each day, USD: arrays of shape (n_days, n_tokens)."""
-
-    close_usd: Floats
-    open_usd: Floats
-    high_usd: Floats
-    low_usd: Floats
-    market_cap_usd: Floats
-    peg_usd: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class GasSeries:
-    """Gas price and ETH price of each day: arrays of shape (n_days,); NaN where unknown."""
-
-    gas_gwei: Floats
-    eth_usd: Floats
-
-    def head(self, n_days: int) -> GasSeries:
-        """The first ``n_days`` days; no copy."""
-        return GasSeries(self.gas_gwei[:n_days], self.eth_usd[:n_days])
 
 
 @dataclass(frozen=True)
@@ -147,6 +73,8 @@ class MarketView:
     tokens : tuple of str
     token_series : TokenSeries of shape (n_days, n_tokens)
     gas : GasSeries of shape (n_days,)
+    shared_directory : Directory, optional
+        That of other views with the very same ``pools`` and ``tokens``.
     """
 
     day: date
@@ -156,21 +84,30 @@ class MarketView:
     tokens: tuple[str, ...]
     token_series: TokenSeries
     gas: GasSeries
+    shared_directory: Directory | None = field(default=None, repr=False)
 
     @cached_property
+    def directory(self) -> Directory:
+        """The pools and tokens, and what follows from them alone."""
+        shared = self.shared_directory
+        if shared is not None and shared.pools is self.pools and shared.tokens is self.tokens:
+            return shared
+        return Directory(self.pools, self.tokens)
+
+    @property
     def pool_ids(self) -> tuple[str, ...]:
         """Identities of the pools, in column order."""
-        return tuple(pool.pool_id for pool in self.pools)
+        return self.directory.pool_ids
 
-    @cached_property
+    @property
     def pool_index(self) -> Mapping[str, int]:
         """Column of each pool id."""
-        return MappingProxyType({pool_id: i for i, pool_id in enumerate(self.pool_ids)})
+        return self.directory.pool_index
 
-    @cached_property
+    @property
     def token_index(self) -> Mapping[str, int]:
         """Column of each token."""
-        return MappingProxyType({token: j for j, token in enumerate(self.tokens)})
+        return self.directory.token_index
 
     @cached_property
     def prices_usd(self) -> Mapping[str, float]:
@@ -187,7 +124,14 @@ class MarketView:
     @cached_property
     def row_age_days(self) -> NDArray[np.int64]:
         """Days since each pool's last row (0: it has one today); shape (n_pools,)."""
-        return _first_known(self.pool_series.apy_pct[::-1], self.pool_series.tvl_usd[::-1])
+        series = self.pool_series
+        # most pools have a recent row: only the others are looked at further back
+        recent = slice(None, -1 - LIST_TIMEOUT_DAYS, -1)
+        ages = _first_known(series.apy_pct[recent], series.tvl_usd[recent])
+        old = np.flatnonzero(ages >= LIST_TIMEOUT_DAYS)
+        if len(old):
+            ages[old] = _first_known(series.apy_pct[::-1, old], series.tvl_usd[::-1, old])
+        return ages
 
     @cached_property
     def is_listed(self) -> NDArray[np.bool_]:
@@ -195,16 +139,7 @@ class MarketView:
 
         Inside [listed_from, listed_until], active, and with a row in the last 7 days.
         """
-        inside = np.array(
-            [
-                (pool.listed_from is None or pool.listed_from <= self.day)
-                and (pool.listed_until is None or self.day <= pool.listed_until)
-                and pool.is_active
-                for pool in self.pools
-            ],
-            dtype=bool,
-        )
-        return inside & (self.row_age_days < LIST_TIMEOUT_DAYS)
+        return self.directory.listed_on(self.day) & (self.row_age_days < LIST_TIMEOUT_DAYS)
 
     @cached_property
     def realised_return(self) -> Floats:
@@ -291,7 +226,7 @@ class MarketPanel:
         token_known = _first_known(token_series.close_usd)
         by_pool = _order(pool_known, [p.pool_id for p in pools])
         by_token = _order(token_known, list(tokens))
-        unknown = np.broadcast_to(_UNKNOWN, (len(days),))
+        unknown = np.broadcast_to(UNKNOWN, (len(days),))
         gas = gas or GasSeries(unknown, unknown)
         if not gas.gas_gwei.shape == gas.eth_usd.shape == days.shape:
             raise ContractError(f"gas needs one value a day, {len(days)} in all")
@@ -305,7 +240,7 @@ class MarketPanel:
             tuple(tokens[j] for j in by_token),
             token_series.columns(by_token),
             token_known[by_token],
-            GasSeries(_read_only(gas.gas_gwei), _read_only(gas.eth_usd)),
+            GasSeries(read_only(gas.gas_gwei), read_only(gas.eth_usd)),
             provenance or Provenance(),
         )
 
@@ -358,17 +293,50 @@ class MarketPanel:
                 f"day {day} is outside the market's history",
                 remedy=f"choose a day from {self.first_day} to {self.last_day}",
             )
-        n_pools = int(np.searchsorted(self._pool_known_from, t, side="right"))
-        n_tokens = int(np.searchsorted(self._token_known_from, t, side="right"))
+        known = self._known_on(day)
+        n_pools, n_tokens = len(known.pools), len(known.tokens)
         return MarketView(
             day=day,
             days=self._days[: t + 1],
-            pools=tuple(self._known_at(pool, day) for pool in self._pools[:n_pools]),
+            pools=known.pools,
             pool_series=self._pool_series.head(t + 1, n_pools),
-            tokens=self._tokens[:n_tokens],
+            tokens=known.tokens,
             token_series=self._token_series.head(t + 1, n_tokens),
             gas=self._gas.head(t + 1),
+            shared_directory=known,
         )
+
+    @cached_property
+    def _turning_days(self) -> NDArray[np.int64]:
+        """Days (ordinals) on which more is known of pools or tokens than before, increasing."""
+        known = {*self._pool_known_from.tolist(), *self._token_known_from.tolist()}
+        days = {self.first_day.toordinal() + rows for rows in known}
+        days.add(self.last_day.toordinal())
+        for pool in self._pools:
+            if pool.listed_from is not None:
+                days.add(pool.listed_from.toordinal())
+            if pool.listed_until is not None:
+                days.add(pool.listed_until.toordinal() + 1)
+        return np.array(sorted(days), dtype=np.int64)
+
+    @cached_property
+    def _last_known(self) -> dict[int, Directory]:
+        """What was known between two turning days: of the last ones that were asked for."""
+        return {}
+
+    def _known_on(self, day: date) -> Directory:
+        """The pools and tokens as known on ``day``; one and the same object from turn to turn."""
+        turn = int(np.searchsorted(self._turning_days, day.toordinal(), side="right"))
+        known = self._last_known.get(turn)
+        if known is None:
+            t = (day - self.first_day).days
+            n_pools = int(np.searchsorted(self._pool_known_from, t, side="right"))
+            n_tokens = int(np.searchsorted(self._token_known_from, t, side="right"))
+            pools = tuple(self._known_at(pool, day) for pool in self._pools[:n_pools])
+            known = Directory(pools, self._tokens[:n_tokens])
+            self._last_known.clear()
+            self._last_known[turn] = known
+        return known
 
     def _known_at(self, pool: Pool, day: date) -> Pool:
         """The pool without what only later days say of it."""
@@ -397,12 +365,6 @@ def _order(known_from: NDArray[np.int64], names: list[str]) -> NDArray[np.intp]:
     return np.array(
         sorted(range(len(names)), key=lambda i: (known_from[i], names[i])), dtype=np.intp
     )
-
-
-def _read_only(array: Floats) -> Floats:
-    result = np.array(array, dtype=np.float64) if array.flags.writeable else array
-    result.setflags(write=False)
-    return result
 
 
 def _as_date(day: np.datetime64) -> date:

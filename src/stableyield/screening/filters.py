@@ -108,7 +108,7 @@ def prefilter(
     return Screening(
         day=view.day,
         pool_ids=view.pool_ids,
-        is_held=np.array([pool_id in holdings for pool_id in view.pool_ids], dtype=bool),
+        is_held=_held_columns(view, holdings),
         groups=risk_groups(view.pool_series.apy_pct, parameters),
         verdicts=(
             _listed(view),
@@ -118,6 +118,43 @@ def prefilter(
             *_data_rules(view, parameters),
         ),
         flags=flags,
+        gone=tuple(sorted(holdings.difference(view.pool_index))),
+    )
+
+
+def screen_book(
+    view: MarketView, screening: Screening, forecasts: PoolForecasts, held: Collection[str]
+) -> Screening:
+    """The final screening of another book on the same day.
+
+    What is held decides which states a failed rule leads to, and which pools need a forecast;
+    everything else was judged already.
+
+    Parameters
+    ----------
+    view : MarketView
+    screening : Screening
+        The final one of a book without positions.
+    forecasts : PoolForecasts
+        Those that it was made with.
+    held : collection of str
+        Ids of the pools with a position.
+    """
+    if not held:
+        return screening
+    holdings = frozenset(held)
+    is_held = _held_columns(view, holdings)
+    unknown = is_held & ~_is_known(forecasts)
+    verdicts = (
+        replace(verdict, applies=verdict.applies | unknown)
+        if verdict.rule == Rule.FORECAST
+        else verdict
+        for verdict in screening.verdicts
+    )
+    return replace(
+        screening,
+        is_held=is_held,
+        verdicts=tuple(verdicts),
         gone=tuple(sorted(holdings.difference(view.pool_index))),
     )
 
@@ -181,6 +218,18 @@ def final_filter(
     )
 
 
+def _held_columns(view: MarketView, held: Collection[str]) -> Bools:
+    """Which of the view's pools are held; shape (n_pools,)."""
+    result = np.zeros(len(view.pools), dtype=bool)
+    result[[view.pool_index[pool_id] for pool_id in held if pool_id in view.pool_index]] = True
+    return result
+
+
+def _is_known(forecasts: PoolForecasts) -> Bools:
+    """Pools whose APY and TVL are both forecast; shape (n_pools,)."""
+    return np.isfinite(forecasts.apy_pct) & np.isfinite(forecasts.tvl_usd)
+
+
 def _listed(view: MarketView) -> Verdict:
     """Off the live list: dated out, inactive, or without a row for a week."""
     off = ~view.is_listed
@@ -218,9 +267,8 @@ def _approved_places(view: MarketView, parameters: AllocationParameters) -> tupl
 
 def _pair_ratio(view: MarketView, parameters: AllocationParameters) -> Verdict:
     """The smallest share of a token in a pool of several, scaled by 2/n for n tokens."""
-    n_tokens = np.array([len(pool.tokens) for pool in view.pools], dtype=np.float64)
-    smallest = np.array([min(pool.token_shares) for pool in view.pools], dtype=np.float64)
-    scaled = smallest * n_tokens / 2.0
+    n_tokens = view.directory.n_tokens
+    scaled = view.directory.smallest_share * n_tokens / 2.0
     low = parameters.pool_pair_tvl_ratio_min - _RATIO_TOLERANCE
     high = parameters.pool_pair_tvl_ratio_max + _RATIO_TOLERANCE
     unbalanced = (n_tokens > 1) & ((scaled < low) | (scaled > high))
@@ -278,7 +326,7 @@ def _forecast_rules(
 ) -> tuple[Verdict, ...]:
     """What the forecast must be. Comparisons with NaN are false: the first rule covers it."""
     apy_pct, tvl_usd = forecasts.apy_pct, forecasts.tvl_usd
-    missing = needs_forecast & ~(np.isfinite(apy_pct) & np.isfinite(tvl_usd))
+    missing = needs_forecast & ~_is_known(forecasts)
     least_apy_pct = parameters.pool_apy_limit * _PCT_PER_FRACTION
     least_tvl_usd = parameters.pool_tvl_limit
     ratio = np.divide(

@@ -61,6 +61,13 @@ def assess(
     return QualityReport(view.day, tuple(found), _ages_days(view))
 
 
+def critical_findings(view: MarketView) -> tuple[Finding, ...]:
+    """The critical findings of `assess`, and only those: what stops a day that has no live feed."""
+    day = _Day(view, None, frozenset(), None, 0)
+    found = (finding for check in _MAY_STOP for finding in check(day))
+    return tuple(finding for finding in found if finding.severity is Severity.CRITICAL)
+
+
 def impossible_values(view: MarketView) -> Bools:
     """Pools whose APY or TVL of today cannot be true; shape (n_pools,).
 
@@ -120,7 +127,7 @@ class _Day:
             )
 
 
-def _freshness(day: _Day) -> Iterator[Finding]:
+def _no_rows(day: _Day) -> Iterator[Finding]:
     n_pools = len(day.view.pools)
     if not day.has_row.any():
         yield Finding(
@@ -131,6 +138,10 @@ def _freshness(day: _Day) -> Iterator[Finding]:
             what=f"none of {n_pools} pools has a row for {day.view.day}",
             action="fetch the day's pool rows, then run again",
         )
+
+
+def _missing_rows(day: _Day) -> Iterator[Finding]:
+    if not day.has_row.any():
         return
     missing = day.is_used & ~day.has_row
     yield from day.of_pools(
@@ -337,7 +348,8 @@ def _ages_days(view: MarketView) -> dict[str, int | None]:
 
 _WORST_FIRST: Final = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 _CHECKS: Final[tuple[Callable[[_Day], Iterator[Finding]], ...]] = (
-    _freshness,
+    _no_rows,
+    _missing_rows,
     _universe,
     _gaps,
     _duplicates,
@@ -349,3 +361,4 @@ _CHECKS: Final[tuple[Callable[[_Day], Iterator[Finding]], ...]] = (
     _gas,
     _forecasts,
 )
+_MAY_STOP: Final = (_no_rows, _universe, _prices)

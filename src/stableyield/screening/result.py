@@ -66,18 +66,15 @@ class Consequence(IntEnum):
     FREEZE_UNPRICED = 4
 
 
-# by Consequence; object arrays, because text arrays would turn the states into plain strings
-_STATE_OF_HELD = np.array(
-    [
-        PoolState.OPEN,
-        PoolState.WITHDRAW_ONLY,
-        PoolState.FROZEN,
-        PoolState.EXIT,
-        PoolState.FROZEN,
-    ],
-    dtype=object,
+# by Consequence
+_STATE_OF_HELD = (
+    PoolState.OPEN,
+    PoolState.WITHDRAW_ONLY,
+    PoolState.FROZEN,
+    PoolState.EXIT,
+    PoolState.FROZEN,
 )
-_STATE_OF_NEW = np.array([PoolState.OPEN, *[PoolState.EXCLUDED] * 4], dtype=object)
+_STATE_OF_NEW = (PoolState.OPEN, *[PoolState.EXCLUDED] * 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +147,11 @@ class Screening:
         """State of each pool; length n_pools."""
         worst = np.zeros(len(self.pool_ids), dtype=np.int64)
         for verdict in self.verdicts:
-            np.maximum(worst, verdict.consequence * verdict.applies, out=worst)
-        return tuple(np.where(self.is_held, _STATE_OF_HELD[worst], _STATE_OF_NEW[worst]))
+            np.maximum(worst, int(verdict.consequence), out=worst, where=verdict.applies)
+        return tuple(
+            _STATE_OF_HELD[consequence] if is_held else _STATE_OF_NEW[consequence]
+            for consequence, is_held in zip(worst.tolist(), self.is_held.tolist(), strict=True)
+        )
 
     @property
     def risk_groups(self) -> Ints:

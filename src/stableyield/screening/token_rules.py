@@ -41,14 +41,8 @@ class PoolTokens:
     @classmethod
     def of(cls, view: MarketView) -> PoolTokens:
         """The tokens of the pools of a view."""
-        names = [token for pool in view.pools for token in pool.tokens]
-        index = view.token_index
-        return cls(
-            n_pools=len(view.pools),
-            names=names,
-            pool=np.repeat(np.arange(len(view.pools)), [len(p.tokens) for p in view.pools]),
-            column=np.array([index.get(name, -1) for name in names], dtype=np.intp),
-        )
+        names, pool, column = view.directory.legs
+        return cls(n_pools=len(view.pools), names=names, pool=pool, column=column)
 
     def take(self, values: Floats) -> Floats:
         """Value of each entry's token, from one value a token series column; NaN without one."""
@@ -57,6 +51,8 @@ class PoolTokens:
     def among(self, names: Collection[str]) -> Bools:
         """Entries whose symbol (case-exact) is one of ``names``; shape (n_entries,)."""
         wanted = frozenset(names)
+        if not wanted:
+            return np.zeros(len(self.names), dtype=bool)
         return np.array([name in wanted for name in self.names], dtype=bool)
 
     def verdict(
