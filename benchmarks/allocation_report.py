@@ -140,13 +140,13 @@ class Report:
         if solver.startswith("ours"):
             return ""
         ours = {r.seed: r.seconds for r in self.groups()[case, PROVEN]}
-        ratio = median(r.seconds / ours[r.seed] for r in rows)
+        ratio = median(r.seconds / ours[r.seed] for r in rows)  # on the seeds that both solved
         return f"{'> ' if _is_limited(rows) else ''}{ratio:.1f}"
 
     def _targets(self) -> str:
         lines = [
-            "| instance | what | target | median | worst | reached |",
-            "|---|---|---:|---:|---:|---|",
+            "| instance | what | seeds | target | median | worst | reached |",
+            "|---|---|---:|---:|---:|---:|---|",
         ]
         groups = self.groups()
         for case, solver, target in TARGETS:
@@ -158,6 +158,7 @@ class Report:
             cells = (
                 case,
                 solver.removeprefix("ours, "),
+                str(len(rows)),
                 _seconds(target),
                 _limited(rows, value),
                 _limited([max(rows, key=_all)], max(map(_all, rows))),
@@ -168,7 +169,7 @@ class Report:
             target, rate = BACKTEST_TARGETS[r.label], r.days_per_second
             slowest = f"slowest day {_seconds(max(r.seconds))}"
             lines.append(
-                f"| {r.label} | backtest, {r.mode} | {target:g} days/s | {rate:.1f} days/s "
+                f"| {r.label} | backtest, {r.mode} | 1 | {target:g} days/s | {rate:.1f} days/s "
                 f"| {slowest} | {'yes' if rate >= target else 'no'} |"
             )
         return "\n".join(lines)

@@ -17,7 +17,8 @@ STAGES = ("build", "relaxation", "relaxed conversions", "restricted", "reduced",
 def stopwatch() -> Iterator[dict[str, float]]:
     """CPU seconds by stage of what is solved inside; what is missing is settling and explaining.
 
-    ``build`` is all building of models; the others are the solver's, by the model that it solves.
+    ``build`` is all building of models; the others are the solver's, by the model that it solves;
+    ``direct`` is the whole program, of a large problem with what the relaxation decides fixed.
     """
     seconds = dict.fromkeys(STAGES, 0.0)
     kinds: dict[int, str] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,9 @@ from stableyield.allocation import (
     tiers,
     why_not,
 )
+from stableyield.allocation.solver import SolverResult, solve_mip
 from stableyield.domain.costs import GasCosts
+from stableyield.domain.lending import KinkedCurve
 from stableyield.domain.pool import PoolState
 from stableyield.domain.portfolio import TransactionType
 from stableyield.errors import InputError, SolverError
@@ -120,8 +123,69 @@ def test_among_many_pools_it_is_weighed_against_those_of_the_plan(
     monkeypatch.setattr(tiers, "DIRECT_POOLS", 5)
     answer = why_not(solved(task), "p07")
     assert answer.needed_apy_pct == pytest.approx(8.0, abs=0.01)
+    assert not answer.is_exact  # of all pools
     # gas, what that gas would earn, and 3.5 % less on the one dollar that makes a deposit
     assert answer.gain_lost_usd == pytest.approx(5.0 + 0.40 + 0.035, abs=0.002)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_needed_holds_for_diluted_and_multi_token_pools_and_full_groups(seed: int) -> None:
+    """Kinked and pro-rata markets, pairs, held and withdraw-only pools, a group at its cap."""
+    task = _awkward(seed)
+    plan = solved(task)
+    for pool_id in ("kinked", "pair", "shared", "full"):
+        needed = why_not(plan, pool_id).needed_apy_pct
+        if math.isfinite(needed):
+            assert buys(with_apy(task, pool_id, needed + 0.05), pool_id)
+            assert not buys(with_apy(task, pool_id, needed - 0.05), pool_id)
+
+
+def _awkward(seed: int) -> AllocationProblem:
+    rng = np.random.default_rng(seed)
+    curve = KinkedCurve(0.0, 0.05, 0.6, 0.9, 0.1, debt_usd=0.95e6, deposits_usd=1e6)
+
+    def apy() -> float:
+        return float(rng.uniform(3.0, 9.0))
+
+    pools = [
+        pool("held", apy=apy(), state=PoolState.WITHDRAW_ONLY),
+        pool("best", apy=9.5, risk_group=1),
+        pool("full", apy=apy(), risk_group=1),
+        pool("kinked", apy=apy(), rate_model=RateModel.KINKED, curve=curve),
+        pool("pair", "DAI", "USDC", apy=apy()),
+        pool("shared", "DAI", apy=apy(), tvl_usd=1e6, rate_model=RateModel.PRO_RATA),
+    ]
+    return problem(
+        pools,
+        {"USDC": 100_000.0, "DAI": 50_000.0},
+        {("held", "USDC"): 80_000.0, ("pair", "DAI"): 5_000.0, ("pair", "USDC"): 5_000.0},
+        gas=GAS,
+        group1_max_pct=0.2,
+        max_alloc_percentage=0.5,
+        min_transaction_value=500.0,
+        conversion_rate=0.0005,
+        gap_usd=1e-3,
+    )
+
+
+def test_the_time_limit_is_for_the_whole_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rate that is not pinned down in time: what is known of it, and not called exact."""
+    task = problem([pool("a", apy=6.0), pool("b", apy=5.0)], {"USDC": 100_000.0}, gas=GAS)
+    plan = solved(task)
+    asked = []
+
+    def solve_twice(*args: object) -> SolverResult:
+        asked.append(args)
+        late = SolverResult("time_limit", None, -math.inf, math.inf, 0.0)
+        return solve_mip(*args) if len(asked) <= 2 else late  # type: ignore[arg-type]
+
+    module = sys.modules[why_not.__module__]
+    monkeypatch.setattr(module, "solve_mip", solve_twice)
+    answer = why_not(plan, "b")
+    assert not answer.is_exact
+    assert "not found in time: more than an APY of 5.00 % is needed" in answer.reason
+    assert math.isnan(answer.needed_apy_pct)
+    assert answer.gain_lost_usd > 0.0
 
 
 # --- reasons that no rate removes ---
@@ -210,7 +274,53 @@ def test_an_answer_that_takes_too_long_says_so() -> None:
         needed_apy_pct(task, pool_id)
 
 
+@pytest.mark.parametrize("seed", [*range(12), 19])
+def test_the_value_of_a_limit_is_what_ten_more_dollars_of_it_bring(seed: int) -> None:
+    """Solved again with the share cap or a group cap raised: random books with all features."""
+    task = random_problem(seed, n_pools=8, gap_usd=1e-4, min_pools=0)
+    plan = solve(task)
+    worth: dict[str, float] = {}
+    for row in plan.explanation["binding"]:
+        worth[row["limit"]] = worth.get(row["limit"], 0.0) + row["usd_per_usd"]
+    for limit, usd_per_usd in worth.items():
+        if limit in {"max_alloc_percentage", *(f"group{g}_max_pct" for g in (1, 2, 3))}:
+            more = getattr(task.parameters, limit) + 10.0 / task.aum_usd
+            raised = task.parameters.model_copy(update={limit: more})
+            after = solve(task.with_parameters(raised)).certificate.objective_usd
+            gained = (after - plan.certificate.objective_usd) / 10.0
+            assert usd_per_usd == pytest.approx(gained, rel=0.02, abs=1e-5)
+
+
+def test_two_parameters_that_are_the_same_cap_are_named_together() -> None:
+    limits = {"max_alloc_percentage": 0.3, "position_max_pct_total_assets": 0.3}
+    task = problem([pool("a", apy=9.0)], {"USDC": 1_000.0}, **limits)
+    (row,) = solved(task).explanation["binding"]
+    assert row["limit"] == "max_alloc_percentage and position_max_pct_total_assets"
+
+
+def test_the_cap_of_a_held_pool_has_its_whole_value() -> None:
+    """Its final position, its deposit and its cap all end at the same amount."""
+    task = problem(
+        [pool("a", apy=9.0), pool("b", apy=5.0)],
+        {"USDC": 900.0},
+        {("a", "USDC"): 100.0},
+        max_alloc_percentage=0.6,
+    )
+    (row,) = solved(task).explanation["binding"]
+    assert (row["pool_id"], row["usd_per_usd"]) == ("a", pytest.approx(0.04, abs=1e-6))
+
+
 # --- the estimates of every plan ---
+
+
+def test_an_estimate_is_never_below_the_forecast() -> None:
+    n_rows = 0
+    for seed in range(12):
+        for row in solve(random_problem(seed, n_pools=12, min_pools=0)).explanation["why_not"]:
+            if row["needed_apy_pct"] is not None:
+                n_rows += 1
+                assert row["needed_apy_pct"] >= row["forecast_apy_pct"]
+    assert n_rows > 10
 
 
 def test_the_pools_that_come_closest_are_estimated_first() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from stableyield.allocation import AllocationProblem, solve, tiers, verify
-from stableyield.allocation.milp import build_model
-from stableyield.allocation.no_trade import no_trade
+from stableyield.allocation.milp import AllocationModel, build_model
+from stableyield.allocation.no_trade import _bound, no_trade
 from stableyield.allocation.optimiser import gap_usd
 from stableyield.allocation.solver import Effort, solve_mip
 from stableyield.domain.costs import GasCosts
@@ -61,7 +61,7 @@ def test_a_move_that_earns_its_gas_is_made() -> None:
     assert positions_usd(plan)["other"] == pytest.approx(100_000.0, abs=200.0)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(60))
 def test_the_proof_is_never_wrong(seed: int) -> None:
     """Day after day of a carried book, and random books: holding is the optimum to the gap."""
     for task in (random_problem(seed), the_day_after(random_problem(seed, min_pools=0), seed)):
@@ -75,6 +75,44 @@ def test_the_proof_is_never_wrong(seed: int) -> None:
         plan = solve(task)
         assert (plan.certificate.method, plan.n_moves) == ("no trade", 0)
         assert verify(plan).ok
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 400, 50))
+def test_the_proof_is_never_wrong_on_hundreds_of_small_books(first: int) -> None:
+    n_proofs = 0
+    for seed in range(first, first + 50):
+        task = the_day_after(random_problem(seed, n_pools=8, min_pools=0), seed)
+        model = build_model(task)
+        proof = no_trade(task, model, gap_usd(task), 60.0)
+        if proof is not None:
+            n_proofs += 1
+            exact = exact_gain_usd(task)
+            assert model.usd_of_objective(proof.result.objective) >= exact - gap_usd(task) - 1e-3
+            assert model.usd_of_objective(proof.bound) >= exact - 1e-3
+    assert n_proofs > 15
+
+
+@pytest.mark.parametrize("earned", [4.0, 7.0, 9.0])
+def test_cash_without_a_use_does_not_hide_that_a_move_needs_two_transactions(
+    earned: float,
+) -> None:
+    """Either a deposit of the cash or a withdrawal alone pays nothing; both together cost both."""
+    task = better_by(earned)
+    model = build_model(task)
+    moved = [model.deposits.binary, model.withdrawals.binary]
+    for some in ([moved[0]], [moved[1]], moved, [np.concatenate(moved)]):
+        bound = _bound(model.sparse, some, 60.0)
+        exact = _best_with(model, some)
+        assert bound >= exact - 1e-6
+    assert no_trade(task, model, gap_usd(task), 60.0) is not None
+
+
+def _best_with(model: AllocationModel, some: list[np.ndarray]) -> float:
+    sparse = model.sparse
+    for columns in some:
+        sparse = sparse.with_row("some", columns, 1.0)
+    return solve_mip(sparse, Effort(0.0, 60.0)).objective
 
 
 def test_most_days_of_a_carried_book_need_no_search() -> None:

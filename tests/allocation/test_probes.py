@@ -140,7 +140,7 @@ def test_group_caps_of_nothing_contradict_a_number_of_pools(instance: Instance) 
     assert plan.status == "infeasible"
     assert plan.settlement.after == task.book
     (why,) = plan.infeasible_because
-    assert why.limit == "group caps and min_pools"
+    assert why.limit == "min_pools and group2_max_pct"
     assert (why.needed, why.available) == (5, 0)
 
 

@@ -33,6 +33,20 @@ def test_repeated_entries_add_up_and_what_cancels_is_left_out() -> None:
     assert model.row_names == ("first", "second")
 
 
+def test_many_rows_of_one_name_follow_each_other() -> None:
+    b = ModelBuilder()
+    x = b.columns(3)
+    b.row("first")
+    rows = b.rows("each", 3, upper=2.0)
+    b.put(rows, x, 1.0)
+    b.put(rows[:2, None], x[None, 1:], 5.0)
+    model = b.build()
+    assert rows.tolist() == [1, 2, 3]
+    assert model.row_names == ("first", "each", "each", "each")
+    assert model.row_upper.tolist() == [np.inf, 2.0, 2.0, 2.0]
+    assert _dense(model).tolist() == [[0, 0, 0], [1, 5, 5], [0, 6, 5], [0, 0, 1]]
+
+
 def test_entries_that_the_solver_would_drop_are_left_out() -> None:
     b = ModelBuilder()
     x = b.columns(2)

@@ -10,6 +10,7 @@ import pytest
 from stableyield.allocation import AllocationProblem, RateModel, solve, tiers, verify
 from stableyield.allocation.milp import build_model
 from stableyield.allocation.solver import Effort, solve_mip
+from stableyield.allocation.starts import nothing_moved, pattern_of, rounded_up
 from stableyield.allocation.super_pools import SuperPools
 from stableyield.domain.portfolio import Book
 from support.problems import random_problem
@@ -76,6 +77,58 @@ def test_super_pools_bound_what_the_pools_left_out_could_gain(seed: int) -> None
         model = build_model(problem, candidates, others, stars=stars)
         result = solve_mip(model.sparse, Effort(0.001 / model.usd_of_objective_unit, 60.0))
         assert model.usd_of_objective(result.bound) >= exact_gain_usd(problem) - 0.02
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_plan_near_the_relaxation_is_enough_for_a_wide_gap(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiers, "no_trade", lambda *_: None)
+    problem = large(seed, mode="proven", gap_usd=1e6)
+    plan = solve(problem)
+    assert plan.certificate.method == "near the relaxation"
+    exact = exact_gain_usd(problem)
+    assert plan.certificate.objective_usd <= exact + 0.02
+    assert plan.certificate.bound_usd >= exact - 0.02
+    assert verify(plan).violations == ()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_start_leads_to_the_same_optimum(seed: int) -> None:
+    problem = large(seed)
+    model = build_model(problem)
+    relaxed = replace(model.sparse, integer=np.zeros_like(model.sparse.integer))
+    x = solve_mip(relaxed, Effort(0.0, 60.0)).x
+    effort = Effort(0.001 / model.usd_of_objective_unit, 60.0, proof_only=True, presolve=False)
+    for start in (nothing_moved(model), rounded_up(model, x)):
+        result = solve_mip(model.sparse, effort, start)
+        gain_usd = model.usd_of_objective(result.objective)
+        assert gain_usd == pytest.approx(exact_gain_usd(problem), abs=0.02)
+
+
+def test_the_pattern_of_a_solution_is_known_to_another_model() -> None:
+    problem = large(2)
+    model = build_model(problem)
+    x = solve_mip(model.sparse, Effort(0.0, 60.0)).x
+    columns, values = pattern_of(x, model, model)
+    assert set(model.moves.tolist()) <= set(columns.tolist())
+    assert values.tolist() == np.round(x[columns]).tolist()
+    assert 0.0 < values.sum() < len(values)
+
+
+def test_a_rounded_up_pool_does_not_get_a_deposit_and_a_withdrawal() -> None:
+    problem = large(1)
+    model = build_model(problem)
+    columns, values = rounded_up(model, np.ones(len(model.sparse.cost)))
+    on = dict(zip(columns.tolist(), values.tolist(), strict=True))
+    deposit = model.deposits.columns_by_pool(len(problem.pools), model.deposits.binary)
+    held = [
+        (on[deposit[pool]], on[column])
+        for pool, column in zip(model.withdrawals.pool, model.withdrawals.binary, strict=True)
+        if deposit[pool] >= 0
+    ]
+    assert held
+    assert set(held) == {(1.0, 0.0)}
 
 
 def test_a_plan_names_its_mode_and_method() -> None:

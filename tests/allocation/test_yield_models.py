@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stableyield.allocation import Plan, PoolInput, RateModel
-from stableyield.allocation.dilution import N_SEGMENTS
+from stableyield.allocation import AllocationProblem, Plan, PoolInput, RateModel
+from stableyield.allocation.dilution import N_SEGMENTS, concave_yields, share_kept
 from stableyield.domain.costs import GasCosts
+from stableyield.domain.lending import KinkedCurve
 from stableyield.domain.rates import growth
 from support.problems import pool, positions_usd, problem, solved
 
@@ -150,3 +151,55 @@ def test_a_loss_is_not_shared_away() -> None:
     task = problem([_diluted("loss", -10.0, 10_000.0)], {}, {("loss", "USDC"): 500.0}, min_pools=1)
     plan = solved(task)
     assert plan.expected.yield_usd == pytest.approx(-0.10 * positions_usd(plan)["loss"], rel=1e-6)
+
+
+# --- lending markets, against the formulas written out ---
+
+
+def _random_market(seed: int) -> tuple[AllocationProblem, KinkedCurve, float, float]:
+    """A book with one market, its curve, the others' deposits, and our largest claim."""
+    rng = np.random.default_rng(seed)
+    deposits = float(10.0 ** rng.uniform(3.0, 8.0))
+    curve = KinkedCurve(
+        base_apr=float(rng.choice([0.0, rng.uniform(0.0, 0.05)])),
+        slope1=float(rng.uniform(0.001, 0.2)),
+        slope2=float(rng.choice([0.0, rng.uniform(0.0, 3.0)])),
+        optimal_utilisation=float(rng.uniform(0.4, 0.95)),
+        reserve_factor=float(rng.uniform(0.0, 0.5)),
+        debt_usd=deposits * float(rng.choice([1e-6, rng.uniform(0.0, 1.1)])),
+        deposits_usd=deposits,
+    )
+    held = deposits * float(rng.choice([0.0, rng.uniform(0.0, 0.999), 1.0]))
+    most = max(held, deposits * float(10.0 ** rng.uniform(-3.0, 1.0)))
+    includes = bool(rng.random() < 0.5)
+    one = pool("a", apy=8.0, rate_model=RateModel.KINKED, curve=curve)
+    book = {("a", "USDC"): held} if held else {}
+    task = problem([one], {"USDC": deposits}, book, tvl_includes_position=includes)
+    return task, curve, deposits - held if includes else deposits, most
+
+
+def _paid_apr(curve: KinkedCurve, deposits_usd: float) -> float:
+    """What depositors get: the two branches of the borrow APR, written out."""
+    use = min(curve.debt_usd / deposits_usd, 1.0) if deposits_usd > 0.0 else 1.0
+    optimal = curve.optimal_utilisation
+    if use <= optimal:
+        borrow = curve.base_apr + curve.slope1 * use / optimal
+    else:
+        over = (use - optimal) / (1.0 - optimal)
+        borrow = curve.base_apr + curve.slope1 + curve.slope2 * over
+    return borrow * use * (1.0 - curve.reserve_factor)
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_a_market_pays_by_its_curve_and_the_chords_never_more(seed: int) -> None:
+    """Small and empty markets, hardly any debt, more debt than deposits, kinks on the way."""
+    task, curve, others, most = _random_market(seed)
+    claims = np.linspace(0.0, most, 301)[1:]
+    paid = np.array([_paid_apr(curve, others + claim) for claim in claims])
+    true = 0.08 * claims * paid / _paid_apr(curve, curve.deposits_usd)
+    kept = share_kept(task, np.zeros(len(claims), dtype=int), claims)
+    assert task.growth[0] * claims * kept == pytest.approx(true, rel=1e-9)
+    for piece in concave_yields(task, 0, most):
+        inside = (claims >= piece.low_usd) & (claims <= piece.high_usd)
+        lines = np.outer(claims[inside], piece.slope) + piece.intercept_usd
+        assert np.all(lines.min(axis=1) <= true[inside] * (1.0 + 1e-9) + 1e-9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +14,7 @@ from stableyield.domain.rates import growth
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 def balance_tokens(
@@ -83,35 +86,48 @@ def tighten(a: Assembly, deposits: Moves, withdrawals: Moves, rescues: Moves, tr
     a withdrawal that brings it: ``share * D <= min(w, share * cap) z + (share * cap - w)+ * (number
     of conversions into the token) + what withdrawals can bring``.
     """
-    place = deposits.columns_by_pool(a.n_pools, np.arange(len(deposits.pool)))
-    legs = a.pool_legs
-    into = [trade.into(token) for token in range(a.n_tokens)]
-    sources = _sources(a, withdrawals, rescues)
-    own = set(withdrawals.binary.tolist())  # a pool does not finance itself
-    for pool, token, share in zip(legs.pool, legs.token, legs.share, strict=True):
-        d = place[pool]
-        if d < 0:
-            continue
-        most, wallet = share * deposits.maximum[d], a.wallet[token]
-        missing = most - wallet
-        if missing <= 0.0:
-            continue
-        row = a.model.row("a deposit has a source", upper=0.0)
-        a.model.put(row, deposits.excess[d], share)
-        a.model.put(row, deposits.binary[d], share * deposits.minimum[d] - min(wallet, most))
-        a.model.put(row, into[token], -missing)
-        for source_pool, binary, amount in sources[token]:
-            if source_pool != pool or binary not in own:
-                a.model.put(row, binary, -min(amount, missing))
+    room, place = np.zeros(a.n_pools), np.zeros(a.n_pools, dtype=np.int64)
+    room[deposits.pool], place[deposits.pool] = deposits.maximum, np.arange(len(deposits.pool))
+    most = a.pool_legs.share * room[a.pool_legs.pool]
+    legs = np.flatnonzero(most > a.wallet[a.pool_legs.token])
+    pool, token, share = a.pool_legs.pool[legs], a.pool_legs.token[legs], a.pool_legs.share[legs]
+    place, missing = place[pool], most[legs] - a.wallet[token]
+    rows = a.model.rows("a deposit has a source", len(legs), upper=0.0)
+    a.model.put(rows, deposits.excess[place], share)
+    at_hand = np.minimum(a.wallet[token], most[legs])
+    a.model.put(rows, deposits.binary[place], share * deposits.minimum[place] - at_hand)
+    sources = _Sources.of(a, withdrawals, rescues)
+    for bought in np.unique(token):
+        needs = np.flatnonzero(token == bought)
+        into = trade.into(int(bought))
+        a.model.put(rows[needs, None], into[None, :], -missing[needs, None])
+        brings = sources.token == bought
+        amount = np.minimum(sources.amount[None, brings], missing[needs, None])
+        is_own = sources.is_claim[None, brings] & (sources.pool[None, brings] == pool[needs, None])
+        # a pool does not finance itself
+        need, source = np.nonzero(~is_own)
+        a.model.put(rows[needs][need], sources.binary[brings][source], -amount[need, source])
 
 
-def _sources(a: Assembly, withdrawals: Moves, rescues: Moves) -> list[list[tuple[int, int, float]]]:
-    """By token: the pool, the binary and the amount of each withdrawal that can bring it."""
-    sources: list[list[tuple[int, int, float]]] = [[] for _ in range(a.n_tokens)]
-    for legs, moves in ((a.claim_legs, withdrawals), (a.stranded_legs, rescues)):
-        place = moves.columns_by_pool(a.n_pools, np.arange(len(moves.pool)))
-        for pool, token, share in zip(legs.pool, legs.token, legs.share, strict=True):
-            if place[pool] >= 0:
-                n = place[pool]
-                sources[token].append((pool, int(moves.binary[n]), share * moves.maximum[n]))
-    return sources
+@dataclass(frozen=True, eq=False)
+class _Sources:
+    """What withdrawals can bring: ``amount`` of ``token`` by switching ``binary`` on."""
+
+    pool: Ints
+    token: Ints
+    binary: Ints
+    amount: Floats
+    is_claim: Bools
+
+    @classmethod
+    def of(cls, a: Assembly, withdrawals: Moves, rescues: Moves) -> _Sources:
+        parts = []
+        for legs, moves in ((a.claim_legs, withdrawals), (a.stranded_legs, rescues)):
+            place = moves.columns_by_pool(a.n_pools, np.arange(len(moves.pool)))[legs.pool]
+            moved = place >= 0
+            place, amount = place[moved], legs.share[moved] * moves.maximum[place[moved]]
+            is_claim = np.full(len(place), moves is withdrawals)
+            parts.append(
+                (legs.pool[moved], legs.token[moved], moves.binary[place], amount, is_claim)
+            )
+        return cls(*(np.concatenate(part) for part in zip(*parts, strict=True)))

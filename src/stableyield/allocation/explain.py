@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import math
-from itertools import chain, combinations
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stableyield.allocation.milp import AllocationModel, build_model
+from stableyield.allocation.assembly import Assembly
+from stableyield.allocation.feasibility import (
+    GROUP_CAPS,
+    LEVERS,
+    MIN_INVESTED,
+    MIN_POOLS,
+    SHARE_CAPS,
+    SIZES,
+    TVL_CAPS,
+    Feasibility,
+    Lever,
+    is_amount,
+    weakest,
+)
+from stableyield.allocation.milp import AllocationModel
 from stableyield.allocation.plan import Limit
 from stableyield.allocation.problem import AllocationProblem
-from stableyield.allocation.solver import Effort, SolverResult, solve_mip
+from stableyield.allocation.solver import SolverResult
+from stableyield.allocation.sparse import SparseModel
 from stableyield.config import AllocationParameters
 from stableyield.domain.pool import PoolState
 
-Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 
 WORTH_TELLING = 1e-9  # USD of gain per USD of limit
 
@@ -26,8 +42,9 @@ def binding_limits(
 ) -> list[dict[str, Any]]:
     """Limits that bind, with USD of gain per extra USD of limit, the most valuable first.
 
-    The values hold for small changes with the same set of transactions: they are the duals of the
-    program with its on-off decisions fixed.
+    The values are the duals of the program with its on-off decisions fixed: what a little more room
+    brings to the same transactions. A group that is over its cap by less than ``cap_tolerance`` has
+    the value of room above what is held. Parameters that are the same cap are named together.
     """
     x = result.x
     if x is None or result.row_dual is None or result.column_dual is None:
@@ -46,13 +63,14 @@ def binding_limits(
     ):
         key = (tightest_cap(problem, int(pool)), problem.pools[pool].pool_id)
         value[key] = value.get(key, 0.0) + max(at_row, 0.0) + max(at_column, 0.0)
-    for name, dual in zip(model.sparse.row_names, row, strict=True):
+    capped = _capped_columns(model.sparse)
+    for number, (name, dual) in enumerate(zip(model.sparse.row_names, row, strict=True)):
         if name.startswith("position cap "):
             pool = int(name.removeprefix("position cap "))
             if round(x[model.used[pool]]) == 0:
                 continue
             key = (tightest_cap(problem, pool), problem.pools[pool].pool_id)
-            value[key] = value.get(key, 0.0) + dual
+            value[key] = value.get(key, 0.0) + dual + max(column[capped[number]], 0.0)
         elif name.startswith("group "):
             value[f"group{name.removeprefix('group ')}_max_pct", ""] = dual
         elif name == "min_invested_pct":
@@ -65,8 +83,18 @@ def binding_limits(
     return sorted(rows, key=lambda r: (-r["usd_per_usd"], r["limit"], r["pool_id"] or ""))
 
 
+def _capped_columns(model: SparseModel) -> dict[int, int]:
+    """Column of the final position by row of a held pool's cap: its bound is the cap once more."""
+    is_cap = np.array([name.startswith("position cap ") for name in model.row_names], dtype=bool)
+    entries = np.flatnonzero(is_cap[model.index])
+    columns = np.repeat(np.arange(len(model.cost)), np.diff(model.start))[entries]
+    is_position = ~model.integer[columns]
+    rows = model.index[entries][is_position]
+    return dict(zip(rows.tolist(), columns[is_position].tolist(), strict=True))
+
+
 def tightest_cap(problem: AllocationProblem, pool: int) -> str:
-    """Name of the parameter that caps the position in a pool."""
+    """The parameter that caps the position in a pool; "a and b" where two give the same cap."""
     p = problem.parameters
     caps = {
         "max_alloc_percentage": p.max_alloc_percentage * problem.aum_usd,
@@ -78,165 +106,137 @@ def tightest_cap(problem: AllocationProblem, pool: int) -> str:
     }
     if p.profit_optimization:
         del caps["max_alloc_percentage"], caps["position_max_pct_total_assets"]
-    return min(caps, key=lambda name: caps[name])
+    lowest = min(caps.values())
+    return " and ".join(name for name, cap in caps.items() if cap == lowest)
 
 
 # --- infeasibility --------------------------------------------------------------------------------
 
 
-def why_infeasible(problem: AllocationProblem) -> tuple[Limit, ...]:
-    """The limits that no plan can meet together, with what they need and what there is.
+@dataclass(frozen=True)
+class Contradiction:
+    """The fewest limits that cannot be met together: without any of them the others can be.
 
-    Counting explains most cases at once; what is left is found by lifting one limit at a time and
-    solving again.
+    Parameters
+    ----------
+    limits : tuple of Lever
+        In the order in which one would rather give them up; empty: gas that cannot be paid.
+    remedies : tuple of dict
+        Limits and the nearest values at which there is a plan; each dict is enough. One with
+        several limits is for all contradictions of the problem together.
     """
-    found = [*_too_few_pools(problem), *_too_little_room(problem)]
-    return tuple(found) if found else _by_lifting(problem)
+
+    limits: tuple[Lever, ...]
+    remedies: tuple[dict[Lever, float], ...] = ()
+
+
+def contradictions(asked: Feasibility) -> list[Contradiction]:
+    """What keeps a problem from having a plan; no limit occurs twice.
+
+    Returns
+    -------
+    list of Contradiction
+        Empty when there is a plan, or when it was not found in time that there is none.
+    """
+    found: list[tuple[Lever, ...]] = []
+    lifted: dict[Lever, float] = {}
+    if asked.is_met(weakest(LEVERS)) is False:
+        return [Contradiction(())]
+    while asked.is_met(lifted) is False:
+        found.append(asked.smallest_conflict(tuple(lifted)))
+        lifted |= weakest(found[-1])
+    alone = [lever for lever in lifted if len(found) == 1 and asked.is_met(weakest([lever]))]
+    remedies = [{lever: asked.nearest(lever, {})} for lever in alone]
+    if not remedies and asked.is_met(lifted):
+        remedies = [asked.nearest_together([lever for lever in LEVERS if lever in lifted])]
+    return [Contradiction(limits, tuple(remedies)) for limits in found]
+
+
+def why_infeasible(problem: AllocationProblem) -> tuple[Limit, ...]:
+    """The limits that no plan can meet together, one row for each contradiction.
+
+    ``needed`` and ``available`` are about the first limit named: pools, USD to be invested, or the
+    value of a limit. The detail says at which nearest values there is a plan.
+    """
+    asked = Feasibility(problem)
+    found = contradictions(asked)
+    if found:
+        return tuple(_row(problem, one) for one in found)
+    was_found_out = asked.is_met({}) is not None
+    why = "no limit is to blame: report this as a bug" if was_found_out else "not found in time"
+    return (Limit("unknown", math.nan, math.nan, f"which limits contradict each other: {why}"),)
 
 
 def relaxed(problem: AllocationProblem) -> tuple[AllocationProblem, list[str]] | None:
     """The problem with limits relaxed until it can be met, and what was relaxed; None if never.
 
-    Order: ``min_pools`` down to what is possible, ``min_invested_pct`` to 0, group caps to 1. Each
-    note names one step with the old and the new value.
+    As few are given up as are needed, in this order: ``min_pools``, ``min_invested_pct``, the group
+    caps. None gives more than it must: group 3 stays nearest to its cap, then group 2, group 1,
+    ``min_invested_pct`` and last ``min_pools``. Each note has one old and new value.
     """
-    notes: list[str] = []
-    for names in (("min_pools",), ("min_invested_pct",), _GROUP_CAPS):
-        before = problem.parameters
-        if (lifted := _lifted(before, names)) == before:
+    asked = Feasibility(problem)
+    for levers in ((MIN_POOLS,), (MIN_POOLS, MIN_INVESTED), (MIN_POOLS, MIN_INVESTED, *GROUP_CAPS)):
+        if not asked.is_met(weakest(levers)):
             continue
-        problem = problem.with_parameters(lifted)
-        if is_feasible(problem):
-            if names == ("min_pools",):
-                problem = _most_pools(problem.with_parameters(before))
-            return problem, [*notes, *_steps(before, problem.parameters, names)]
-        notes += _steps(before, problem.parameters, names)
+        values = asked.nearest_together(levers)
+        old = problem.parameters.model_dump()
+        notes = [
+            f"{name} relaxed from {old[name]:g} to {new:g}"
+            for name, new in asked.changes(values).items()
+        ]
+        return asked.with_values(values), notes
     return None
 
 
-def is_feasible(problem: AllocationProblem) -> bool:
-    """Whether any plan meets all limits."""
-    effort = Effort(math.inf, problem.parameters.time_limit_seconds)
-    result = solve_mip(build_model(problem).sparse, effort)
-    return result.x is not None
+# --- in words -------------------------------------------------------------------------------------
 
 
-_GROUP_CAPS = ("group1_max_pct", "group2_max_pct", "group3_max_pct")
+def _row(problem: AllocationProblem, found: Contradiction) -> Limit:
+    if not found.limits:
+        gas_usd = Assembly(problem).exit_gas_usd
+        detail = f"gas of what must leave, {gas_usd:,.2f} USD at least, cannot be paid"
+        return Limit("gas", gas_usd, problem.aum_usd, detail)
+    p, first = problem.parameters, found.limits[0]
+    nearest = {lever: value for remedy in found.remedies for lever, value in remedy.items()}
+    needed, available = first.value(p), nearest.get(first, math.nan)
+    if first == MIN_POOLS:
+        needed, size_usd = float(problem.min_pools), problem.count_threshold_usd
+        detail = f"{needed:g} pools of at least {size_usd:,.2f} USD are demanded"
+        detail += f", {available:g} can be had" if math.isfinite(available) else ""
+        detail += _too_small(problem, found.limits)
+    elif first == MIN_INVESTED:
+        needed, available = needed * problem.aum_usd, available * problem.aum_usd
+        detail = f"{needed:,.2f} USD must be invested"
+        detail += f", there is room for {available:,.2f}" if math.isfinite(available) else ""
+    else:
+        needed, available = available, needed
+        detail = "money has to leave pools, and cannot or cannot pay the gas"
+    names = [name for lever in found.limits for name in lever.strictest(p)]
+    detail += f" ({', '.join(f'{name} = {_worded(name, getattr(p, name))}' for name in names)})"
+    if found.remedies:
+        detail += f"; {', or '.join(_advice(p, remedy) for remedy in found.remedies)}"
+    return Limit(" and ".join(names), needed, available, detail)
 
 
-def _lifted(parameters: AllocationParameters, names: tuple[str, ...]) -> AllocationParameters:
-    values = {name: 1.0 if name in _GROUP_CAPS else 0 for name in names}
-    return parameters.model_copy(update=values)
+def _too_small(problem: AllocationProblem, limits: Iterable[Lever]) -> str:
+    """How many pools cannot be of real size, where that has to do with it."""
+    is_open = problem.state == PoolState.OPEN.value
+    n = int(np.count_nonzero(is_open & (problem.cap_usd < problem.count_threshold_usd)))
+    if n == 0 or not {SHARE_CAPS, TVL_CAPS, *SIZES} & set(limits):
+        return ""
+    return f"; {n} open {'pool is' if n == 1 else 'pools are'} capped below that size"
 
 
-def _most_pools(problem: AllocationProblem) -> AllocationProblem:
-    """The problem with the largest ``min_pools`` that can be met; 0 is known to be possible."""
-    possible, impossible = 0, problem.min_pools
-    while impossible - possible > 1:
-        middle = (possible + impossible) // 2
-        update = {"min_pools": middle}
-        if is_feasible(problem.with_parameters(problem.parameters.model_copy(update=update))):
-            possible = middle
-        else:
-            impossible = middle
-    return problem.with_parameters(problem.parameters.model_copy(update={"min_pools": possible}))
+def _advice(parameters: AllocationParameters, remedy: Mapping[Lever, float]) -> str:
+    steps = []
+    for lever, value in remedy.items():
+        names = list(lever.at(parameters, value))
+        verb = "raise" if lever.is_cap else "lower"
+        steps.append(f"{verb} {' and '.join(names)} to {_worded(names[0], value)}")
+    return " and ".join(steps)
 
 
-def _steps(
-    before: AllocationParameters, after: AllocationParameters, names: tuple[str, ...]
-) -> list[str]:
-    old, new = before.model_dump(), after.model_dump()
-    return [
-        f"{name} relaxed from {old[name]:g} to {new[name]:g}"
-        for name in names
-        if old[name] != new[name]
-    ]
-
-
-def _able(problem: AllocationProblem) -> Bools:
-    """Pools that can end with a position of real size."""
-    drifted = problem.count_threshold_usd * (1.0 - problem.parameters.cap_tolerance)
-    state = problem.state
-    stays = np.isin(state, [s.value for s in (PoolState.OPEN, PoolState.WITHDRAW_ONLY)])
-    can_grow = (state == PoolState.OPEN.value) & (problem.cap_usd >= problem.count_threshold_usd)
-    is_big = (stays | (state == PoolState.FROZEN.value)) & (problem.position_usd >= drifted)
-    result: Bools = can_grow | is_big
-    return result
-
-
-def _too_few_pools(problem: AllocationProblem) -> list[Limit]:
-    wanted, size = problem.min_pools, problem.count_threshold_usd
-    if wanted == 0:
-        return []
-    able = _able(problem)
-    of_all = f"{wanted} pools of at least {size:,.2f} USD are demanded"
-    found = []
-    if (n_able := int(able.sum())) < wanted:
-        open_pools = problem.state == PoolState.OPEN.value
-        small = int(np.count_nonzero(open_pools & (problem.cap_usd < size)))
-        detail = f"{of_all}, {n_able} of {len(able)} can hold that"
-        if small > 0:
-            detail += f"; {small} {'is' if small == 1 else 'are'} capped below it"
-        found.append(Limit("min_pools", wanted, n_able, detail))
-    by_money = math.floor(problem.aum_usd / size * (1.0 + 1e-9)) if size > 0.0 else wanted
-    if by_money < wanted:
-        detail = f"{of_all}, the money is enough for {by_money}"
-        found.append(Limit("min_pool_share", wanted * size, problem.aum_usd, detail))
-    room = int(np.count_nonzero(able & (problem.group == 0)))
-    for group, cap_usd in problem.group_cap_usd.items():
-        members = int(np.count_nonzero(able & (problem.group == group)))
-        tolerant = cap_usd * (1.0 + problem.parameters.cap_tolerance)
-        fits = math.floor(tolerant / size * (1.0 + 1e-9)) if size > 0.0 else members
-        room += min(members, fits)
-    if not found and room < wanted:
-        caps = ", ".join(f"{g}: {cap:,.0f} USD" for g, cap in problem.group_cap_usd.items())
-        detail = f"{of_all}, the group caps ({caps}) leave room for {room}"
-        found.append(Limit("group caps and min_pools", wanted, room, detail))
-    return found
-
-
-def _too_little_room(problem: AllocationProblem) -> list[Limit]:
-    needed = problem.parameters.min_invested_pct * problem.aum_usd
-    stays = problem.state != PoolState.EXIT.value
-    can_grow = problem.state == PoolState.OPEN.value
-    most = np.where(can_grow, np.maximum(problem.cap_usd, problem.position_usd), 0.0)
-    most = np.where(~can_grow & stays, problem.position_usd, most)
-    room = float(most[problem.group == 0].sum())
-    for group, cap_usd in problem.group_cap_usd.items():
-        tolerant = cap_usd * (1.0 + problem.parameters.cap_tolerance)
-        room += min(float(most[problem.group == group].sum()), tolerant)
-    if room >= needed:
-        return []
-    detail = f"{needed:,.2f} USD must be invested, caps leave room for {room:,.2f} USD"
-    return [Limit("min_invested_pct", needed, room, detail)]
-
-
-def _by_lifting(problem: AllocationProblem) -> tuple[Limit, ...]:
-    """The limits without which there is a plan: single ones, else the fewest that must go together.
-
-    Gas is to blame only when no limit is.
-    """
-    families = {
-        names: needed
-        for names, needed in (
-            (("min_pools",), float(problem.min_pools)),
-            (("min_invested_pct",), problem.parameters.min_invested_pct * problem.aum_usd),
-            (_GROUP_CAPS, math.nan),
-        )
-        if _lifted(problem.parameters, names) != problem.parameters
-    }
-    for n_together in range(1, len(families) + 1):
-        found = []
-        for chosen in combinations(families, n_together):
-            names = tuple(chain.from_iterable(chosen))
-            if is_feasible(problem.with_parameters(_lifted(problem.parameters, names))):
-                needed = families[chosen[0]] if n_together == 1 else math.nan
-                available = (
-                    float(_most_pools(problem).min_pools) if names == ("min_pools",) else math.nan
-                )
-                detail = f"without {', '.join(names)} there is a plan"
-                found.append(Limit(", ".join(names), needed, available, detail))
-        if found:
-            return tuple(found)
-    due = "gas of the transactions that the limits force cannot be paid"
-    return (Limit("gas", math.nan, problem.aum_usd, due),)
+def _worded(name: str, value: float) -> str:
+    if name in MIN_POOLS.names:
+        return f"{value:g}"
+    return f"{value:,.2f} USD" if is_amount(name) else f"{100.0 * value:g} %"

@@ -83,6 +83,12 @@ class AllocationModel:
         return self.trade
 
     @property
+    def moves(self) -> Ints:
+        """Binaries of everything that can be done; of an exact model."""
+        kinds = (self.deposits, self.withdrawals, self.rescues, self.arcs.moves)
+        return np.concatenate([moves.binary for moves in kinds])
+
+    @property
     def usd_of_objective_unit(self) -> float:
         """USD of gain in one unit of the objective."""
         return self.unit_usd / OBJECTIVE_SCALE

@@ -3,8 +3,9 @@
 A deposit of a given size needs a rate that pays for its tokens at their cheapest source, for room
 in its risk group and for its gas, at the marginal values of the plan with its moves fixed.
 Sources are idle cash, another deposit of the plan and what is held, each directly or through a
-conversion. It is an estimate: each leg comes from one source, and limits on the number of pools and
-on idle cash are left out.
+conversion. It is an estimate, and no bound on either side: each leg comes from one source, room in
+a full group has its marginal value at any size (which is too little for a large deposit), and
+limits on the number of pools and on idle cash are left out. It is never below the forecast.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 LOOK_AT = 5  # times as many as are wanted, before dilution is looked at
-UNDECIDED = "the estimate finds nothing against it: ask for the exact answer"
+UNDECIDED = "more than its forecast; how much, the estimate cannot tell: ask for the exact answer"
 NO_SOURCE = "no single source has its tokens in the smallest size"
 SIZES = (0.0, 0.25, 0.5, 1.0)  # between the smallest and the largest deposit
 
@@ -167,8 +168,8 @@ class _Margins:
         needed_apy = float(np.expm1(np.log1p(lowest) / years))
         needed_pct = pool.apy_pct + 100.0 * (needed_apy - float(problem.apy[i]))
         reason = too_low(problem, i, needed_pct, float(self.group[pool.risk_group]))
-        if needed_pct <= pool.apy_pct:
-            reason = UNDECIDED
+        if needed_pct <= pool.apy_pct:  # a plan that does not buy it says that this is too little
+            reason, needed_pct = UNDECIDED, pool.apy_pct
         return WhyNot(
             pool.pool_id, reason, pool.apy_pct, needed_pct, max(lost_usd, 0.0), is_exact=False
         )

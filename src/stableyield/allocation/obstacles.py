@@ -78,7 +78,8 @@ def obstacle(problem: AllocationProblem, i: int) -> str:
     held = float(problem.claim_usd[i])
     if cap - held >= smallest and cap > held:
         return ""
-    limit = f"{tightest_cap(problem, i)} caps it at {cap:,.2f} USD"
+    caps = tightest_cap(problem, i)
+    limit = f"{caps} {'cap' if ' and ' in caps else 'caps'} it at {cap:,.2f} USD"
     if held > 0.0:
         return f"{limit}: what is held ({held:,.2f} USD) leaves no room for a smallest deposit"
     return f"{limit}, below the smallest deposit of {smallest:,.2f} USD"

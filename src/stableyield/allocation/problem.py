@@ -5,6 +5,7 @@ No solver here. Money is in US dollars at today's prices; rates are fractions pe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -112,7 +113,7 @@ class PoolInput:
             ("forecast_apy_q10_pct", self.apy_q10_pct, -100.0, False),
             ("forecast_tvl_usd", self.tvl_usd, 0.0, is_used),
         ):
-            if is_needed and not np.isfinite(value):
+            if is_needed and not math.isfinite(value):
                 raise MissingDataError(
                     f"{name} is {value}",
                     where=where,

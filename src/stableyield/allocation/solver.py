@@ -19,6 +19,7 @@ Start = tuple[NDArray[np.int32], Floats]  # columns and their values
 # Sharp first: a row may be off by this many units of money, of which AUM is 1,000. The last is the
 # solver's own tolerance while it chose the pattern.
 PATTERN_TOLERANCES = (1e-9, 1e-7, 1e-6)
+PRESOLVED_ROWS = 10_000  # a smaller linear program is solved in half the time as it is
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +64,20 @@ class Effort:
     heuristics : bool
         Spend time on finding better solutions; without, most problems are solved two to four times
         faster, with the same answer.
+    proof_only : bool
+        Spend no time at all on finding better solutions than those that the search meets: the
+        start is believed to be nearly the best.
+    presolve : bool
+        Simplify first. The program is tight as it is: where a good start is known or the program is
+        small, simplifying costs more than it brings and hides structure from the cuts.
     """
 
     gap: float
     seconds: float
     max_nodes: int | None = None
     heuristics: bool = False
+    proof_only: bool = False
+    presolve: bool = True
 
     @property
     def options(self) -> dict[str, Any]:
@@ -80,6 +89,11 @@ class Effort:
             # a binary of 1e-6 hides 1e-6 of its largest amount: what the pattern then misses
             "mip_feasibility_tolerance": 1e-9,
         }
+        if self.proof_only:
+            options["mip_heuristic_effort"] = 0.0
+            options["mip_heuristic_run_root_reduced_cost"] = False
+        if not self.presolve:
+            options["presolve"] = "off"
         if self.max_nodes is not None:
             options["mip_max_nodes"] = self.max_nodes
         if not self.heuristics:
@@ -109,6 +123,8 @@ def solve_mip(model: SparseModel, effort: Effort, start: Start | None = None) ->
         infeasibility or a limit of the effort.
     """
     options = effort.options
+    if not model.integer.any() and len(model.row_lower) <= PRESOLVED_ROWS:
+        options["presolve"] = "off"
     if start is not None:  # with a good start the search is for the proof
         options |= {"mip_allow_cut_separation_at_nodes": False, "mip_pscost_minreliable": 1}
     highs = _loaded(model, options)

@@ -101,15 +101,19 @@ class ModelBuilder:
 
     def rows(self, name: str, n: int, lower: float = -np.inf, upper: float = np.inf) -> Ints:
         """Add ``n`` empty rows of one name and return their numbers."""
-        return np.array([self.row(name, lower, upper) for _ in range(n)], dtype=np.int64)
+        first = len(self._row_names)
+        self._row_names.extend([name] * n)
+        self._row_lower.extend([lower] * n)
+        self._row_upper.extend([upper] * n)
+        return np.arange(first, first + n)
 
     def put(self, rows: ArrayLike, columns: ArrayLike, values: ArrayLike) -> None:
         """Add entries; the three are broadcast against each other, repeated ones add up."""
-        r, c, v = np.broadcast_arrays(
-            np.asarray(rows, dtype=np.int64),
-            np.asarray(columns, dtype=np.int64),
-            np.asarray(values, dtype=np.float64),
-        )
+        r = np.asarray(rows, dtype=np.int64)
+        c = np.asarray(columns, dtype=np.int64)
+        v = np.asarray(values, dtype=np.float64)
+        if not r.shape == c.shape == v.shape:  # broadcasting costs more than all the rest
+            r, c, v = np.broadcast_arrays(r, c, v)
         self._rows.append(r.ravel())
         self._columns.append(c.ravel())
         self._values.append(v.ravel())

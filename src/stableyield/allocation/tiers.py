@@ -3,12 +3,14 @@
 Where leaving the book alone is possible and proven best (`stableyield.allocation.no_trade`),
 nothing is searched. Other small problems are solved directly. For a large one:
 
-1. the linear relaxation of the whole program gives a bound and marginal values; the pools that it
-   uses and the next best become candidates, all others are relaxed into super-pools;
+1. the linear relaxation of the whole program gives a bound and marginal values; the program with
+   everything fixed that the relaxation decides gives a plan, which is enough for most large books;
+   the pools that the relaxation uses and the next best become candidates, all others are relaxed
+   into super-pools;
 2. the program on the candidates with conversions relaxed (who sells, who buys) gives a sharper
    bound for all pools, and the exact program on the pools and tokens that it chose gives a plan;
 3. when the gap between the two is still too large, the exact program on candidates and super-pools
-   closes it, started from that plan.
+   closes it, started from the better of the plans.
 
 Whenever a solution uses super-pools, the best real pools behind them become candidates.
 """
@@ -23,11 +25,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stableyield.allocation.assembly import OBJECTIVE_SCALE
-from stableyield.allocation.blocks_trade import Arcs, Stars
+from stableyield.allocation.blocks_trade import Stars
 from stableyield.allocation.milp import AllocationModel, build_model
 from stableyield.allocation.no_trade import no_trade
 from stableyield.allocation.problem import AllocationProblem
-from stableyield.allocation.solver import Effort, SolverResult, Start, solve_mip
+from stableyield.allocation.solver import Effort, SolverResult, solve_mip
+from stableyield.allocation.starts import (
+    fixed_where_decided,
+    nothing_moved,
+    pattern_of,
+    rounded_up,
+)
 from stableyield.allocation.super_pools import SuperPools
 from stableyield.domain.pool import PoolState
 
@@ -42,6 +50,7 @@ REAL_POOLS_BEHIND = 12  # become candidates for each super-pool that a solution 
 MAX_ROUNDS = 5
 STANDARD_GAP_SHARE = 0.005  # of the gain: what mode "standard" accepts of a large problem
 SECOND_TIER_GAP_SHARE = 0.0005  # of the gain: how exactly the second tier is solved
+NEAR_NODES = 50  # for what the relaxation leaves fractional
 SECOND_TIER_EFFORTS = ((100, False), (300, True))  # nodes, heuristics: lean first
 
 
@@ -56,8 +65,8 @@ class TieredResult:
     result : SolverResult
     bound_usd : float
     method : str
-        ``no trade``, ``direct``, or ``restricted`` or ``reduced`` with the number of candidates;
-        ``relaxation`` where that was infeasible or out of time.
+        ``no trade``, ``direct``, ``near the relaxation``, or ``restricted`` or ``reduced`` with the
+        number of candidates; ``relaxation`` where that was infeasible or out of time.
     """
 
     model: AllocationModel
@@ -93,7 +102,8 @@ def _direct(problem: AllocationProblem, gap_usd: float, seconds: float) -> Tiere
     model = build_model(problem)
     if (held := _no_trade(problem, model, gap_usd, seconds)) is not None:
         return held
-    result = solve_mip(model.sparse, Effort(gap_usd / model.usd_of_objective_unit, seconds))
+    effort = Effort(gap_usd / model.usd_of_objective_unit, seconds, presolve=False)
+    result = solve_mip(model.sparse, effort, nothing_moved(model))
     return TieredResult(model, result, model.usd_of_objective(result.bound), "direct")
 
 
@@ -145,10 +155,13 @@ class _Reduction:
             # an infeasible relaxation is an infeasible program; out of time is out of time
             return TieredResult(whole, relaxation, math.inf, "relaxation")
         self.bound_usd = whole.usd_of_objective(relaxation.objective)
+        near = self._near_relaxation(whole, relaxation)
+        if near is not None and self.bound_usd - near.objective_usd <= self._near_gap_usd:
+            return near
         self._choose_candidates(whole, relaxation)
-        plan = self._restricted()
+        plan = _better(near, self._restricted())
         if plan is not None and self._is_good_enough(plan):
-            return plan
+            return replace(plan, bound_usd=self.bound_usd)
         return self._reduced(plan)
 
     @property
@@ -156,6 +169,11 @@ class _Reduction:
         if self.problem.parameters.mode == "standard":
             return max(self.gap_usd, STANDARD_GAP_SHARE * abs(self.bound_usd))
         return math.inf if self.problem.parameters.mode == "fast" else self.gap_usd
+
+    def _is_good_start(self, plan: TieredResult) -> bool:
+        """Whether what is left is a proof rather than a search."""
+        gap_usd = self.bound_usd - plan.objective_usd
+        return gap_usd <= STANDARD_GAP_SHARE * abs(self.bound_usd)
 
     def _is_good_enough(self, plan: TieredResult) -> bool:
         return self.bound_usd - plan.objective_usd <= self._accepted_gap_usd
@@ -192,6 +210,29 @@ class _Reduction:
             best = pieces[np.argsort(-others.piece_rate[pieces], kind="stable")]
             self.candidates[others.piece_pool[best[:REAL_POOLS_BEHIND]]] = True
 
+    def _near_relaxation(
+        self, whole: AllocationModel, relaxation: SolverResult
+    ) -> TieredResult | None:
+        """A plan that decides only what the relaxation leaves fractional; None when none is found.
+
+        Of a large book, of which caps rather than gas decide, little is fractional.
+        """
+        x = relaxation.x
+        if x is None:
+            raise AssertionError
+        gap = self._near_gap_usd / 2.0 / whole.usd_of_objective_unit
+        effort = Effort(gap, max(self._left(), 0.1), NEAR_NODES)
+        result = solve_mip(fixed_where_decided(whole, x), effort, rounded_up(whole, x))
+        if result.x is None:
+            return None
+        plan = replace(result, status="optimal")  # a plan is all that is asked of this
+        return TieredResult(whole, plan, self.bound_usd, "near the relaxation")
+
+    @property
+    def _near_gap_usd(self) -> float:
+        """What a plan near the relaxation may miss for nothing else to be searched."""
+        return min(self._accepted_gap_usd, self._second_tier_gap_usd)
+
     # --- tier 2: relaxed conversions, then the exact program on what they chose ---
 
     def _restricted(self) -> TieredResult | None:
@@ -211,7 +252,7 @@ class _Reduction:
             # what is asked of this tier is a plan; how good it is, the bound says
             plan = replace(plan, status="optimal")
             found = TieredResult(exact, plan, self.bound_usd, f"restricted{self._share()}")
-            if is_best or self._is_good_enough(found):
+            if is_best or self._is_good_enough(found) or self._is_good_start(found):
                 break
         return found
 
@@ -237,14 +278,16 @@ class _Reduction:
         for _ in range(MAX_ROUNDS):
             others = self._others()
             model = build_model(self.problem, self.candidates, others)
-            result = self._mip(model, min(self._accepted_gap_usd, 1e6), best)
+            is_good = best is not None and self._is_good_start(best)
+            gap_usd = min(self._accepted_gap_usd, 1e6)
+            result = self._mip(model, gap_usd, best, proof_only=is_good)
             self._lower_bound_to(model, result)
             found = TieredResult(model, result, self.bound_usd, f"reduced{self._share()}")
             if result.x is None:
                 break
             used = np.flatnonzero(np.round(result.x[model.other_counts]) > 0)
-            if len(used) == 0:
-                return found
+            if len(used) == 0:  # a start is not always taken, and may be better than what is enough
+                return replace(_better(found, best) or found, bound_usd=self.bound_usd)
             self._real_pools_behind(others, used)
             if self._left() <= 0.0:
                 break
@@ -281,10 +324,21 @@ class _Reduction:
         max_nodes: int | None = None,
         *,
         heuristics: bool = False,
+        proof_only: bool = False,
     ) -> SolverResult:
         gap = gap_usd / model.usd_of_objective_unit
-        effort = Effort(gap, max(self._left(), 0.1), max_nodes, heuristics)
-        return solve_mip(model.sparse, effort, None if start is None else _start(start, model))
+        seconds = max(self._left(), 0.1)
+        effort = Effort(gap, seconds, max_nodes, heuristics, proof_only, presolve=False)
+        if start is None or start.result.x is None:
+            return solve_mip(model.sparse, effort)
+        pattern = pattern_of(start.result.x, start.model, model)
+        return solve_mip(model.sparse, effort, pattern)
+
+
+def _better(one: TieredResult | None, other: TieredResult | None) -> TieredResult | None:
+    if one is None or other is None:
+        return one or other
+    return one if one.objective_usd > other.objective_usd else other
 
 
 def _traders(model: AllocationModel, x: Floats) -> tuple[Bools, Bools]:
@@ -297,35 +351,3 @@ def _traders(model: AllocationModel, x: Floats) -> tuple[Bools, Bools]:
     sells[trade.sellers[np.round(x[trade.sells]) == 1]] = True
     buys[trade.buyers[np.round(x[trade.buys]) == 1]] = True
     return sells, buys
-
-
-def _start(solved: TieredResult, model: AllocationModel) -> Start:
-    """Columns and values of the on-off decisions of a solution, in another model."""
-    x, old = solved.result.x, solved.model
-    if x is None:
-        raise AssertionError
-    columns: list[int] = []
-    values: list[float] = []
-
-    def say(column: int, value: float) -> None:
-        columns.append(int(column))
-        values.append(float(np.round(value)))
-
-    for mine, theirs in (
-        (model.deposits, old.deposits),
-        (model.withdrawals, old.withdrawals),
-        (model.rescues, old.rescues),
-    ):
-        known = dict(zip(theirs.pool.tolist(), x[theirs.binary].tolist(), strict=True))
-        for pool, column in zip(mine.pool.tolist(), mine.binary, strict=True):
-            say(column, known.get(pool, 0.0))
-    arcs_on = dict(zip(_pairs(old.arcs), x[old.arcs.moves.binary].tolist(), strict=True))
-    for pair, column in zip(_pairs(model.arcs), model.arcs.moves.binary, strict=True):
-        say(column, arcs_on.get(pair, 0.0))
-    for column in model.other_counts:
-        say(column, 0.0)
-    return np.array(columns, dtype=np.int32), np.array(values)
-
-
-def _pairs(arcs: Arcs) -> list[tuple[int, int]]:
-    return list(zip(arcs.sold.tolist(), arcs.bought.tolist(), strict=True))

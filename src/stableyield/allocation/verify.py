@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from stableyield.allocation.replay import MONEY, STEP, Document, Replay, differ
 
@@ -40,6 +41,9 @@ class Verification:
         return not self.violations
 
 
+ByPool = Mapping[str, Mapping[str, float]]
+
+
 def verify_documents(problem: Document, plan: Document) -> Verification:
     """Check the plan against the problem; both as their files have them."""
     check = _Check(problem, plan)
@@ -60,24 +64,47 @@ def verify_documents(problem: Document, plan: Document) -> Verification:
 class _Check(Replay):
     """The limits, costs and claims of a plan whose transactions were carried out."""
 
-    # --- pools ---
+    # --- the books, pool by pool, once the transactions are carried out ---
 
-    def _legs(self, pool_id: str, book: Mapping[tuple[str, str], float]) -> dict[str, float]:
-        """USD by token in a pool."""
+    @cached_property
+    def amount_before(self) -> ByPool:
+        """Amounts by token in each pool that held something."""
+        return _by_pool(self.before)
+
+    @cached_property
+    def usd_before(self) -> ByPool:
+        """USD by token in each pool that held something."""
+        return self._worth_of(self.amount_before)
+
+    @cached_property
+    def usd_after(self) -> ByPool:
+        """USD by token in each pool that holds something."""
+        return self._worth_of(_by_pool(self.held))
+
+    def _worth_of(self, amounts: ByPool) -> ByPool:
         return {
-            token: amount * self.price[token]
-            for (held_in, token), amount in sorted(book.items())
-            if held_in == pool_id and amount > 0.0
+            pool_id: {token: amount * self.price[token] for token, amount in legs.items()}
+            for pool_id, legs in amounts.items()
         }
 
-    def _size(self, pool_id: str, book: Mapping[tuple[str, str], float]) -> float:
-        return math.fsum(self._legs(pool_id, book).values())
+    @cached_property
+    def gas_paid(self) -> Mapping[str, list[float]]:
+        """Gas of each pool's withdrawals and deposits, USD."""
+        paid: dict[str, list[float]] = {}
+        for step in self.plan["transactions"]:
+            if step["type"] in ("WITHDRAWAL", "ALLOCATION"):
+                is_out = step["type"] == "WITHDRAWAL"
+                pool_id = step["from_location" if is_out else "to_location"]
+                paid.setdefault(pool_id, []).append(step["gas_cost_usd"])
+        return paid
+
+    # --- pools ---
 
     def _cap(self, pool_id: str) -> float:
         """Largest whole position: share of AUM, share of TVL, share of TVL with our own money."""
         row, p = self.pool[pool_id], self.limit
         tvl: float = row["forecast_tvl_usd"]  # of pools that are open or held for withdrawal
-        own = self._size(pool_id, self.before) if self.problem["tvl_includes_position"] else 0.0
+        own = _size(self.usd_before, pool_id) if self.problem["tvl_includes_position"] else 0.0
         share: float = p["position_max_pct_pool_tvl"]
         caps: list[float] = [
             p["tvl_limit_percentage"] * tvl,
@@ -91,8 +118,10 @@ class _Check(Replay):
     def pools(self) -> None:
         for pool_id in sorted({*self.pool, *(key[0] for key in self.held)}):
             state = self.state(pool_id)
-            before, after = self._size(pool_id, self.before), self._size(pool_id, self.held)
+            before, after = _size(self.usd_before, pool_id), _size(self.usd_after, pool_id)
             moved = pool_id in self.deposited or pool_id in self.withdrawn
+            if not (before or after or moved):
+                continue
             if state == "exit" and after > STEP:
                 self.fail(f"pool {pool_id} must be left, {after:.2f} USD stay")
             if state == "frozen" and moved:
@@ -126,8 +155,8 @@ class _Check(Replay):
         for inside in (True, False):
             legs = {
                 token: amount
-                for (held_in, token), amount in self.before.items()
-                if held_in == pool_id and (token in tokens) is inside and amount > 0.0
+                for token, amount in self.amount_before.get(pool_id, {}).items()
+                if (token in tokens) is inside
             }
             held = math.fsum(amount * self.price[token] for token, amount in legs.items())
             taken = math.fsum(out.get(token, 0.0) * self.price[token] for token in legs)
@@ -151,12 +180,7 @@ class _Check(Replay):
             inside = {token in tokens for token in out}
             n_out = min(n_out, 1) if exits else len(inside)
         due = n_in * own["allocation"] + n_out * own["withdrawal"]
-        paid = math.fsum(
-            step["gas_cost_usd"]
-            for step in self.plan["transactions"]
-            if (step["type"] == "WITHDRAWAL" and step["from_location"] == pool_id)
-            or (step["type"] == "ALLOCATION" and step["to_location"] == pool_id)
-        )
+        paid = math.fsum(self.gas_paid.get(pool_id, ()))
         if abs(due - paid) > STEP * max(1, n_in + n_out):
             self.fail(f"pool {pool_id}: gas of {due} USD is due, {paid} is paid")
 
@@ -167,9 +191,9 @@ class _Check(Replay):
         for group in (1, 2, 3):
             ids = [i for i, row in self.pool.items() if row.get("risk_group") == group]
             stay = [i for i in ids if self.state(i) != "exit"]
-            before = math.fsum(self._size(i, self.before) for i in stay)
-            after = math.fsum(self._size(i, self.held) for i in stay)
-            frozen = math.fsum(self._size(i, self.held) for i in stay if self.state(i) == "frozen")
+            before = math.fsum(_size(self.usd_before, i) for i in stay)
+            after = math.fsum(_size(self.usd_after, i) for i in stay)
+            frozen = math.fsum(_size(self.usd_after, i) for i in stay if self.state(i) == "frozen")
             cap = self.limit[f"group{group}_max_pct"] * self.aum_before
             most = before if cap < before <= cap * tolerance else cap
             if after > max(most, frozen) + MONEY:
@@ -181,13 +205,13 @@ class _Check(Replay):
         drifted = real * (1.0 - p["cap_tolerance"])
         n_pools = 0
         for pool_id in {key[0] for key in self.held}:
-            before, after = self._size(pool_id, self.before), self._size(pool_id, self.held)
+            before, after = _size(self.usd_before, pool_id), _size(self.usd_after, pool_id)
             needed = min(real, before) if before >= drifted else real
             n_pools += after >= needed - MONEY
         wanted = min(1, p["min_pools"]) if p["profit_optimization"] else p["min_pools"]
         if n_pools < wanted:
             self.fail(f"{n_pools} pools of real size, {wanted} are demanded")
-        invested = math.fsum(self._size(i, self.held) for i in {key[0] for key in self.held})
+        invested = math.fsum(_size(self.usd_after, i) for i in {key[0] for key in self.held})
         if invested < p["min_invested_pct"] * self.aum_before - MONEY:
             self.fail(f"{invested:.2f} USD are invested, fewer than min_invested_pct demands")
 
@@ -201,7 +225,7 @@ class _Check(Replay):
             if self.state(pool_id) == "frozen" or row.get("forecast_apy_pct") is None:
                 continue
             claim = math.fsum(
-                usd for token, usd in self._legs(pool_id, self.held).items() if token in tokens
+                usd for token, usd in self.usd_after.get(pool_id, {}).items() if token in tokens
             )
             mean = row["forecast_apy_pct"] / 100.0
             q10 = row.get("forecast_apy_q10_pct")
@@ -209,7 +233,7 @@ class _Check(Replay):
             rate = (1.0 + apy) ** (horizon / 365.0) - 1.0
             if row.get("rate_model") == "pro_rata" and rate > 0.0 and claim > 0.0:
                 own = (
-                    self._size(pool_id, self.before) if self.problem["tvl_includes_position"] else 0
+                    _size(self.usd_before, pool_id) if self.problem["tvl_includes_position"] else 0
                 )
                 others = max(row["forecast_tvl_usd"] - own, 0.0)
                 rate *= others / (others + claim)
@@ -224,7 +248,7 @@ class _Check(Replay):
         curve: Mapping[str, float] = row["rate_curve"]
         others = curve["deposits_usd"]
         if self.problem["tvl_includes_position"]:
-            before = self._legs(pool_id, self.before)
+            before = self.usd_before.get(pool_id, {})
             others -= math.fsum(usd for token, usd in before.items() if token in row["tokens"])
 
         def supply(deposits: float) -> float:
@@ -271,3 +295,16 @@ class _Check(Replay):
             costs_usd=self.costs,
             net_usd=self._net(),
         )
+
+
+def _by_pool(book: Mapping[tuple[str, str], float]) -> ByPool:
+    """What lies in each pool, by token, in the order of their names."""
+    legs: dict[str, dict[str, float]] = {}
+    for (pool_id, token), amount in sorted(book.items()):
+        if amount > 0.0:
+            legs.setdefault(pool_id, {})[token] = amount
+    return legs
+
+
+def _size(book: ByPool, pool_id: str) -> float:
+    return math.fsum(book.get(pool_id, {}).values())

@@ -8,6 +8,7 @@ in a few solves. (`stableyield.allocation.near_misses` estimates it for many poo
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -34,14 +35,16 @@ from stableyield.errors import InputError, SolverError
 
 Floats = NDArray[np.float64]
 
+NOT_IN_TIME = "not found in time"
 MAX_RATES = 12  # rates at which the two programs are solved
 EXACT_GAP_USD = 1e-3
 
 
 def why_not(plan: Plan, pool_id: str) -> WhyNot:
-    """Why the plan puts nothing into a pool, exactly; of a pool that it buys, down to which APY.
+    """Why the plan puts nothing into a pool, by solving; of a pool that it buys, down to which APY.
 
-    With more than 60 pools that may be bought, the pool is weighed against those of the plan only.
+    With more than 60 pools that may be bought, the pool is weighed against those of the plan only;
+    then, and when ``time_limit_seconds`` are over before the rate is found, it is not exact.
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ def why_not(plan: Plan, pool_id: str) -> WhyNot:
     Returns
     -------
     WhyNot
-        Not exact, without a rate, when a solve takes longer than ``time_limit_seconds``.
+        Out of time, the rate is the lowest that is known to be enough; NaN when none is.
 
     Raises
     ------
@@ -69,29 +72,32 @@ def why_not(plan: Plan, pool_id: str) -> WhyNot:
     question = _Question(problem, i, plan.settlement.after.pool_ids)
     try:
         lost_usd = -question.advantage(question.rate)[0]
-        needed = question.needed_apy_pct()
     except SolverError as late:
         return WhyNot(pool_id, str(late), forecast, is_exact=False)
+    needed, is_settled = question.needed_apy_pct()
+    is_exact = is_settled and is_small(problem)
     if not math.isfinite(lost_usd):
         reason = "no plan that meets the limits puts even the smallest deposit into it"
-        return WhyNot(pool_id, reason, forecast)
+        return WhyNot(pool_id, reason, forecast, is_exact=is_small(problem))
     bought_usd = math.fsum(
         step.amount_usd
         for step in plan.settlement.transactions
         if step.type is TransactionType.ALLOCATION and step.to_location == pool_id
     )
-    if bought_usd > 0.0:
+    if not is_settled:
+        reason = question.in_between()
+    elif bought_usd > 0.0:
         reason = f"it gets {bought_usd:,.2f} USD, and would down to an APY of {needed:.2f} %"
     else:
         room = {row["limit"]: row["usd_per_usd"] for row in plan.explanation.get("binding", ())}
         reason = too_low(problem, i, needed, room.get(f"group{problem.group[i]}_max_pct", 0.0))
-    return WhyNot(pool_id, reason, forecast, needed, max(lost_usd, 0.0))
+    return WhyNot(pool_id, reason, forecast, needed, max(lost_usd, 0.0), is_exact)
 
 
 def needed_apy_pct(problem: AllocationProblem, pool_id: str) -> float:
     """Mean forecast APY (percent) from which on the best plan puts money into a pool.
 
-    To 0.01 points; see `why_not`.
+    To 0.01 points, but for the gap to which the programs are solved; see `why_not`.
 
     Returns
     -------
@@ -103,11 +109,11 @@ def needed_apy_pct(problem: AllocationProblem, pool_id: str) -> float:
     InputError
         When the problem has no such pool.
     SolverError
-        When a solve takes longer than ``time_limit_seconds``.
+        When it is not found in ``time_limit_seconds``.
     """
     _number_of(problem, pool_id)
     answer = why_not(solve(problem), pool_id)
-    if not answer.is_exact:
+    if NOT_IN_TIME in answer.reason:
         raise SolverError(answer.reason)
     return answer.needed_apy_pct
 
@@ -133,29 +139,48 @@ class _Question:
         self.candidates |= is_small(problem)
         self.candidates[i] = True
         self.rate = float(problem.apy[i])
+        self.low, self.high = -1.0, math.inf  # too low a rate, and one that is enough
+        self._deadline = time.perf_counter() + problem.parameters.time_limit_seconds
         self._without: tuple[float, float] | None = None
         self._known: dict[float, tuple[float, float]] = {}
 
-    def needed_apy_pct(self) -> float:
-        """Newton's method on the advantage, in a bracket; NaN when no deposit is possible."""
+    def needed_apy_pct(self) -> tuple[float, bool]:
+        """Newton's method on the advantage, in a bracket, and whether it came to its end in time.
+
+        NaN when no deposit is possible. Otherwise, out of time, the lowest rate known to be enough.
+        """
         days = self.problem.parameters.horizon_days
-        low, high, rate = -1.0, math.inf, self.rate
+        rate = self.rate
         for _ in range(MAX_RATES):
-            advantage_usd, slope_usd = self.advantage(rate)
-            if not math.isfinite(advantage_usd):
-                return math.nan
-            low, high = (low, rate) if advantage_usd >= 0.0 else (rate, high)
-            if slope_usd <= 0.0:
-                return math.nan
-            grown = growth(rate, days) - advantage_usd / slope_usd
-            following = annualised(1.0 + grown, days) if grown > -1.0 else low
-            if abs(following - rate) * 100.0 <= ENOUGH_PCT:
-                rate = following
+            try:
+                advantage_usd, slope_usd = self.advantage(rate)
+            except SolverError:
                 break
-            if low < following < high:
+            if not math.isfinite(advantage_usd) or slope_usd <= 0.0:
+                return math.nan, True
+            if advantage_usd >= 0.0:
+                self.high = rate
+            else:
+                self.low = rate
+            grown = growth(rate, days) - advantage_usd / slope_usd
+            following = annualised(1.0 + grown, days) if grown > -1.0 else self.low
+            if abs(following - rate) * 100.0 <= ENOUGH_PCT:
+                return self._mean_pct(following), True
+            if self.low < following < self.high:
                 rate = following
-            elif math.isfinite(high):
-                rate = (low + high) / 2.0
+            elif math.isfinite(self.high):
+                rate = (self.low + self.high) / 2.0
+        return self._mean_pct(self.high) if math.isfinite(self.high) else math.nan, False
+
+    def in_between(self) -> str:
+        """What is known of the rate when the time was over, in words."""
+        known = f"{NOT_IN_TIME}: more than an APY of {self._mean_pct(self.low):.2f} % is needed"
+        if not math.isfinite(self.high):
+            return known
+        return f"{known}, {self._mean_pct(self.high):.2f} % is enough"
+
+    def _mean_pct(self, rate: float) -> float:
+        """The mean forecast that goes with a risk-adjusted rate."""
         return self.problem.pools[self.i].apy_pct + (rate - self.rate) * 100.0
 
     def advantage(self, rate: float) -> tuple[float, float]:
@@ -191,13 +216,14 @@ class _Question:
         if is_bought:
             lower[excess] = _real_size(model, self.i)
         gap = EXACT_GAP_USD if is_small(problem) else gap_usd(problem)
-        effort = Effort(gap / model.usd_of_objective_unit, problem.parameters.time_limit_seconds)
+        left = max(self._deadline - time.perf_counter(), 0.0)
+        effort = Effort(gap / model.usd_of_objective_unit, left)
         result = solve_mip(replace(model.sparse, lower=lower, upper=upper), effort)
         if result.status == "infeasible":
             return -math.inf, 0.0
         if result.x is None or result.status != "optimal":
             raise SolverError(
-                f"what pool {problem.pools[self.i].pool_id} would need was not found in time",
+                f"what pool {problem.pools[self.i].pool_id} would need was {NOT_IN_TIME}",
                 remedy="raise time_limit_seconds",
             )
         return model.usd_of_objective(result.objective), self._earning_usd(problem, model, result.x)

@@ -1,0 +1,1 @@
+"""The migrations of the database, each run once and never changed afterwards."""
