@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -382,9 +383,7 @@ def test_a_plan_that_fails_verification_is_a_bug() -> None:
     plan = solved(task)
     assert checked(plan) is plan
     strict = task.with_parameters(task.parameters.model_copy(update={"min_pools": 9}))
-    forged = type(plan)(
-        strict, plan.settlement, plan.certificate, plan.expected, plan.inputs_sha256
-    )
+    forged = replace(plan, problem=strict)
     with pytest.raises(IntegrityError, match="fails verification"):
         checked(forged)
 

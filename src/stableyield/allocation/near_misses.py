@@ -21,7 +21,6 @@ from stableyield.allocation.milp import AllocationModel
 from stableyield.allocation.obstacles import (
     REAL_DEPOSIT_USD,
     WhyNot,
-    smallest_deposit_usd,
     too_low,
 )
 from stableyield.allocation.problem import AllocationProblem
@@ -58,7 +57,7 @@ def near_misses(
     x, dual = result.x, result.row_dual
     if x is None or dual is None:
         return []
-    room, smallest = problem.cap_usd - problem.claim_usd, smallest_deposit_usd(problem)
+    room, smallest = problem.cap_usd - problem.claim_usd, problem.smallest_deposit_usd
     smallest = np.minimum(np.maximum(smallest, REAL_DEPOSIT_USD), np.maximum(room, smallest))
     asked = (problem.state == PoolState.OPEN.value) & (room > 0.0) & (room >= smallest)
     asked[model.deposits.pool[np.round(x[model.deposits.binary]) == 1]] = False
@@ -111,19 +110,17 @@ class _Margins:
         new, old = _deposit_legs(problem, model, x), _held_legs(problem, model, x)
         n_legs = old.legs.count(len(problem.pools))
         gas = [problem.gas_withdrawal_usd(int(i), int(n_legs[i])) for i in old.legs.pool]
+        cash = np.full(len(tokens), growth(p.cash_apy, p.horizon_days))
+        sources = _worth_asking(
+            np.concatenate([tokens, new.legs.token, old.legs.token]),
+            np.concatenate([cash, rate[new.legs.pool], rate[old.legs.pool]]),
+            np.concatenate([np.zeros(len(tokens) + len(new.usd)), np.array(gas)]),
+            np.concatenate([idle_usd, new.usd, old.usd]),
+        )
         return cls(
             problem,
             pool_legs(problem),
-            np.concatenate([tokens, new.legs.token, old.legs.token]),
-            np.concatenate(
-                [
-                    np.full(len(tokens), growth(p.cash_apy, p.horizon_days)),
-                    rate[new.legs.pool],
-                    rate[old.legs.pool],
-                ]
-            ),
-            np.concatenate([np.zeros(len(tokens) + len(new.usd)), np.array(gas)]),
-            np.concatenate([idle_usd, new.usd, old.usd]),
+            *sources,
             group,
             float(1.0 - dual[model.gas_row] / OBJECTIVE_SCALE),
         )
@@ -143,14 +140,19 @@ class _Margins:
         """Growth given up and cost for each USD of a token, from its cheapest source."""
         fee = self.problem.parameters.conversion_rate
         swap_usd = self.problem.gas.conversion
-        price, gas = self.price[None, :], self.gas_usd[None, :] * self.gas_value
-        same = token[:, None] == self.token[None, :]
-        price = np.where(usd[:, None] <= self.depth_usd[None, :], price, np.inf)
-        direct = np.where(same, price + gas / usd[:, None], np.inf)
-        gas = gas + swap_usd * self.gas_value
-        swapped = np.where(same, np.inf, (price + fee) / (1.0 - fee) + gas / usd[:, None])
-        result: Floats = np.minimum(direct, swapped).min(axis=1, initial=np.inf)
-        return result
+        cheapest = np.full(len(usd), np.inf)
+        for source_token in np.unique(self.token):
+            sources = self.token == source_token
+            price, gas, depth = self.price[sources], self.gas_usd[sources], self.depth_usd[sources]
+            for legs, paid, swap in (
+                (token == source_token, price, 0.0),
+                (token != source_token, (price + fee) / (1.0 - fee), swap_usd),
+            ):
+                need = usd[legs][:, None]
+                cost = paid[None, :] + (gas + swap)[None, :] * self.gas_value / need
+                cost = np.where(need <= depth[None, :], cost, np.inf).min(axis=1)
+                cheapest[legs] = np.minimum(cheapest[legs], cost)
+        return cheapest
 
     def miss(self, i: int, sizes_usd: Floats, needed: Floats) -> WhyNot:
         """The estimate for one pool: the size that needs the lowest rate, after dilution.
@@ -173,6 +175,21 @@ class _Margins:
         return WhyNot(
             pool.pool_id, reason, pool.apy_pct, needed_pct, max(lost_usd, 0.0), is_exact=False
         )
+
+
+def _worth_asking(
+    token: Ints, price: Floats, gas_usd: Floats, depth_usd: Floats
+) -> tuple[Ints, Floats, Floats, Floats]:
+    """The sources that no other of the same token and gas beats in both price and depth."""
+    order = np.lexsort((-depth_usd, price, gas_usd, token))
+    token, price = token[order], price[order]
+    gas_usd, depth_usd = gas_usd[order], depth_usd[order]
+    starts = np.r_[True, (token[1:] != token[:-1]) | (gas_usd[1:] != gas_usd[:-1])]
+    # ranks that rise from group to group, so that one running maximum serves all of them
+    rank = np.cumsum(starts) * (len(order) + 1) + np.argsort(np.argsort(depth_usd, kind="stable"))
+    before = np.r_[-1, np.maximum.accumulate(rank)[:-1]]
+    keep = starts | ((rank > before) & (depth_usd > 0.0))
+    return token[keep], price[keep], gas_usd[keep], depth_usd[keep]
 
 
 def _kept_of_more(problem: AllocationProblem, i: int, more: float) -> float:

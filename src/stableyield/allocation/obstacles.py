@@ -61,20 +61,12 @@ class WhyNot:
         }
 
 
-def smallest_deposit_usd(problem: AllocationProblem) -> Floats:
-    """Smallest deposit into each pool, as the model has it; shape (n_pools,)."""
-    p = problem.parameters
-    share = np.array([min(pool.token_shares, default=1.0) for pool in problem.pools])
-    move = p.min_transaction_value / share
-    return np.where(problem.position_usd > 0.0, move, np.maximum(move, p.min_position_usd))
-
-
 def obstacle(problem: AllocationProblem, i: int) -> str:
     """What keeps a pool from a deposit at any rate, in words; empty when nothing does."""
     pool = problem.pools[i]
     if pool.state is not PoolState.OPEN:
         return _STATES[pool.state]
-    cap, smallest = float(problem.cap_usd[i]), float(smallest_deposit_usd(problem)[i])
+    cap, smallest = float(problem.cap_usd[i]), float(problem.smallest_deposit_usd[i])
     held = float(problem.claim_usd[i])
     if cap - held >= smallest and cap > held:
         return ""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from stableyield.allocation.explain import binding_limits, relaxed, why_infeasible
+from stableyield.allocation.milp import AllocationModel
 from stableyield.allocation.near_misses import near_misses
 from stableyield.allocation.plan import Certificate, Plan, expectation
 from stableyield.allocation.problem import AllocationProblem
-from stableyield.allocation.problem_file import problem_document
 from stableyield.allocation.settle import nothing_done, settle
-from stableyield.allocation.solver import solve_with_pattern
+from stableyield.allocation.solver import SolverResult, solve_with_pattern
 from stableyield.allocation.tiers import solve_in_tiers
-from stableyield.config import sha256_of
 from stableyield.errors import InfeasibleError, SolverError
 
 SMALLEST_GAP_USD = 0.01
@@ -73,7 +74,6 @@ def gap_usd(problem: AllocationProblem) -> float:
 
 
 def _solve(problem: AllocationProblem, started: float, relaxed: Sequence[str] = ()) -> Plan:
-    digest = sha256_of(problem_document(problem))
     solved = solve_in_tiers(
         problem,
         gap_usd=gap_usd(problem),
@@ -87,9 +87,8 @@ def _solve(problem: AllocationProblem, started: float, relaxed: Sequence[str] = 
             settlement,
             Certificate(result.status, solve_seconds=time.perf_counter() - started),
             expectation(problem, settlement),
-            digest,
-            {"binding": [], "relaxed": list(relaxed), "why_not": []},
-            why_infeasible(problem) if result.status == "infeasible" else (),
+            partial(_nothing_to_explain, relaxed),
+            partial(why_infeasible, problem) if result.status == "infeasible" else tuple,
         )
     settled = solve_with_pattern(model.sparse, result.x)
     if settled.x is None:  # solve_with_pattern raises instead; for the type checker
@@ -103,10 +102,23 @@ def _solve(problem: AllocationProblem, started: float, relaxed: Sequence[str] = 
         time.perf_counter() - started,
         solved.method,
     )
-    explanation = {
+    expected = expectation(problem, settlement)
+    explain = partial(_explanation, problem, model, settled, relaxed)
+    return Plan(problem, settlement, certificate, expected, explain, tuple)
+
+
+def _nothing_to_explain(relaxed: Sequence[str]) -> dict[str, Any]:
+    return {"binding": [], "relaxed": list(relaxed), "why_not": []}
+
+
+def _explanation(
+    problem: AllocationProblem,
+    model: AllocationModel,
+    settled: SolverResult,
+    relaxed: Sequence[str],
+) -> dict[str, Any]:
+    return {
         "binding": binding_limits(problem, model, settled),
         "relaxed": list(relaxed),
         "why_not": [miss.to_dict() for miss in near_misses(problem, model, settled)],
     }
-    expected = expectation(problem, settlement)
-    return Plan(problem, settlement, certificate, expected, digest, explanation)

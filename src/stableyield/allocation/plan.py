@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from stableyield._version import __version__
 from stableyield.allocation.dilution import share_kept
 from stableyield.allocation.problem import AllocationProblem
+from stableyield.allocation.problem_file import problem_document
+from stableyield.config import sha256_of
 from stableyield.domain.portfolio import Settlement, TransactionType
 
 Floats = NDArray[np.float64]
@@ -94,23 +97,39 @@ class Plan:
         Books and transactions; balances by construction.
     certificate : Certificate
     expected : Expected
-    explanation : mapping
-        ``binding``: limits that hold the gain down, with USD of gain per extra USD of limit;
-        ``relaxed``: limits that ``on_failure = relax`` gave up.
-    infeasible_because : tuple of Limit
     problem : AllocationProblem
         What was solved: of relaxed limits, the relaxed ones.
-    inputs_sha256 : str
-        Hash of that problem.
+    explain, find_conflict : callable
+        Make `explanation` and `infeasible_because` when they are first read: a backtest solves
+        thousands of problems, and only the last plan is looked at.
     """
 
     problem: AllocationProblem
     settlement: Settlement
     certificate: Certificate
     expected: Expected
-    inputs_sha256: str
-    explanation: Mapping[str, Any] = field(default_factory=dict)
-    infeasible_because: tuple[Limit, ...] = ()
+    explain: Callable[[], Mapping[str, Any]] = field(repr=False, compare=False)
+    find_conflict: Callable[[], tuple[Limit, ...]] = field(repr=False, compare=False)
+
+    @cached_property
+    def explanation(self) -> Mapping[str, Any]:
+        """Why the plan is as it is.
+
+        ``binding``: limits that hold the gain down, with USD of gain per extra USD of limit;
+        ``relaxed``: limits that ``on_failure = relax`` changed; ``why_not``: pools that nearly got
+        a deposit.
+        """
+        return self.explain()
+
+    @cached_property
+    def infeasible_because(self) -> tuple[Limit, ...]:
+        """The limits in conflict; empty when the problem is not infeasible."""
+        return self.find_conflict()
+
+    @cached_property
+    def inputs_sha256(self) -> str:
+        """Hash of the problem."""
+        return sha256_of(problem_document(self.problem))
 
     @property
     def status(self) -> str:

@@ -264,6 +264,17 @@ class AllocationProblem:
             ]
         )
 
+    @cached_property
+    def smallest_deposit_usd(self) -> Floats:
+        """Smallest deposit that a pool accepts; shape (n_pools,).
+
+        Its smallest leg is a whole transaction, and a new position has at least its own minimum.
+        """
+        p = self.parameters
+        share = np.array([min(pool.token_shares, default=1.0) for pool in self.pools])
+        move = p.min_transaction_value / share
+        return np.where(self.position_usd > 0.0, move, np.maximum(move, p.min_position_usd))
+
     def gas_withdrawal_usd(self, pool: int, n_legs: int) -> float:
         """Gas of a withdrawal of ``n_legs`` tokens from pool number ``pool``."""
         return self.gas_of(pool).withdrawal * self._legs(n_legs)

@@ -74,9 +74,7 @@ class SuperPools:
         cost_of_tokens = np.bincount(pool, share * token_value[token], len(problem.pools))
         # yield is shifted between the pieces of a pool by amounts that add up to nothing
         rate = problem.growth[pool] - cost_of_tokens[pool] + token_value[token]
-        smallest_share = legs.smallest_share(len(problem.pools))
-        p = problem.parameters
-        smallest = np.maximum(p.min_transaction_value / smallest_share, p.min_position_usd)
+        smallest = problem.smallest_deposit_usd
 
         key = token * 4 + problem.group[pool]
         keys, place = np.unique(key, return_inverse=True)

@@ -275,14 +275,16 @@ class _Reduction:
 
     def _reduced(self, plan: TieredResult | None) -> TieredResult:
         best = plan
+        gap_usd = min(self._accepted_gap_usd, 1e6)
         for _ in range(MAX_ROUNDS):
             others = self._others()
             model = build_model(self.problem, self.candidates, others)
             is_good = best is not None and self._is_good_start(best)
-            gap_usd = min(self._accepted_gap_usd, 1e6)
             result = self._mip(model, gap_usd, best, proof_only=is_good)
             self._lower_bound_to(model, result)
             found = TieredResult(model, result, self.bound_usd, f"reduced{self._share()}")
+            if result.status == "infeasible":  # even with all other pools relaxed
+                return found
             if result.x is None:
                 break
             used = np.flatnonzero(np.round(result.x[model.other_counts]) > 0)
@@ -291,11 +293,11 @@ class _Reduction:
             self._real_pools_behind(others, used)
             if self._left() <= 0.0:
                 break
-        if best is None:
-            model = build_model(self.problem, self.candidates)
-            best = TieredResult(
-                model, self._mip(model, self.gap_usd), self.bound_usd, f"reduced{self._share()}"
-            )
+        if best is None:  # the candidates may be too few for any plan: only the whole program knows
+            model = build_model(self.problem)
+            result = self._mip(model, gap_usd)
+            self._lower_bound_to(model, result)
+            return TieredResult(model, result, self.bound_usd, "direct")
         status = "time_limit" if best.result.status == "optimal" else best.result.status
         result = best.result if best.result.x is None else replace(best.result, status=status)
         return replace(best, result=result, bound_usd=self.bound_usd)
