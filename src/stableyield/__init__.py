@@ -33,6 +33,14 @@ if TYPE_CHECKING:
     from stableyield.domain.portfolio import Book
     from stableyield.errors import StableyieldError
     from stableyield.forecast import Forecast, Forecaster, baseline, evaluate
+    from stableyield.loops import (
+        LoopMarket,
+        LoopResult,
+        LoopSettings,
+        LoopTarget,
+        read_loop_rates,
+        run_loop_backtest,
+    )
     from stableyield.market.assemble import panel_of
     from stableyield.market.files import read_market, write_market
     from stableyield.market.layouts import import_market
@@ -58,6 +66,14 @@ _HOMES = {
     "domain.portfolio": ("Book",),
     "errors": ("StableyieldError",),
     "forecast": ("Forecast", "Forecaster", "baseline", "evaluate"),
+    "loops": (
+        "LoopMarket",
+        "LoopResult",
+        "LoopSettings",
+        "LoopTarget",
+        "read_loop_rates",
+        "run_loop_backtest",
+    ),
     "market.assemble": ("panel_of",),
     "market.files": ("read_market", "write_market"),
     "market.layouts": ("import_market",),
@@ -81,6 +97,10 @@ __all__ = [
     "GasCosts",
     "GasPricing",
     "GasTable",
+    "LoopMarket",
+    "LoopResult",
+    "LoopSettings",
+    "LoopTarget",
     "MarketPanel",
     "MarketView",
     "Plan",
@@ -102,10 +122,12 @@ __all__ = [
     "import_market",
     "mock_instance",
     "panel_of",
+    "read_loop_rates",
     "read_market",
     "read_run",
     "render_report",
     "run_backtest",
+    "run_loop_backtest",
     "screen",
     "simulate_market",
     "solve",

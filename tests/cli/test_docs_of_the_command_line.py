@@ -55,7 +55,9 @@ def command_options() -> dict[str, set[str]]:
     """Options of every command, by its name on the command line."""
     root = typer.main.get_command(app)
     commands = dict(root.commands)
-    commands |= {f"market {name}": c for name, c in commands.pop("market").commands.items()}
+    for group in ("market", "forecast"):
+        found = commands.pop(group).commands
+        commands |= {f"{group} {name}": each for name, each in found.items()}
     return {
         name: {option for each in command.params for option in each.opts if option[:2] == "--"}
         for name, command in commands.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
 from datetime import date, timedelta
 from functools import cache
 from typing import Any
@@ -16,6 +15,7 @@ from stableyield.domain.costs import GasCosts
 from stableyield.domain.pool import Pool
 from stableyield.domain.portfolio import Book
 from stableyield.forecast import Forecaster, baseline
+from stableyield.market import other_future
 from stableyield.market.assemble import panel_of
 from stableyield.market.frames import MarketFrames
 from stableyield.market.panel import GasSeries, MarketPanel
@@ -130,64 +130,8 @@ def prepared(
 
 
 def with_another_future(panel: MarketPanel, t: int, seed: int = 0) -> MarketPanel:
-    """The same market up to day number ``t``, and another one after it, in everything.
-
-    Rates, sizes, returns, flags, foreign forecasts, prices, market caps, gas and ETH of later days
-    are other numbers; what is unknown becomes known and the other way round; listings and
-    delistings that are still to come move; a pool and its token appear that never were.
-    """
-    rng = np.random.default_rng(seed)
-    view = panel.as_of(panel.last_day)
-    n_days = len(view.days)
-    pools = [_other_dates(each, day(t), rng) for each in view.pools]
-    newcomer = pool("newcomer", "NEW", listed_from=day(t + 1))
-    by_pool = _changed_after(view.pool_series, t, rng)
-    by_token = _changed_after(view.token_series, t, rng)
-    by_pool = {name: _with_newcomer(values, t, rng) for name, values in by_pool.items()}
-    by_token = {name: _with_newcomer(values, t, rng) for name, values in by_token.items()}
-    gas = _changed_after(view.gas, t, rng)
-    return MarketPanel.build(
-        np.datetime64(FIRST_DAY) + np.arange(n_days),
-        [*pools, newcomer],
-        by_pool,
-        [*view.tokens, "NEW"],
-        by_token,
-        gas=GasSeries(gas["gas_gwei"], gas["eth_usd"]),
-    )
-
-
-def _changed_after(series: Any, t: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Every array of a series with other values after day ``t``, unknown ones included."""
-    changed = {}
-    for item in fields(series):
-        values = getattr(series, item.name).copy()
-        scale = values[np.isfinite(values)]
-        typical = float(np.median(np.abs(scale))) if len(scale) else 1.0
-        after = (typical + 1e-3) * rng.lognormal(0.0, 1.0, values[t + 1 :].shape)
-        if item.name == "is_filtered_out":
-            after = np.round(rng.random(after.shape))
-        elif item.name == "close_usd":
-            after = rng.uniform(0.9, 1.1, after.shape)  # never unknown, so that every book is worth
-        elif item.name not in ("gas_gwei", "eth_usd"):
-            after[rng.random(after.shape) < 0.2] = np.nan
-        values[t + 1 :] = after
-        changed[item.name] = values
-    return changed
-
-
-def _with_newcomer(values: np.ndarray, t: int, rng: np.random.Generator) -> np.ndarray:
-    late = np.where(np.arange(len(values)) > t, rng.uniform(1.0, 1.05, len(values)), np.nan)
-    return np.column_stack([values, late])
-
-
-def _other_dates(known: Pool, at: date, rng: np.random.Generator) -> Pool:
-    """The pool with another activity, and other dates where they are not known at ``at``."""
-    if known.listed_from is not None and known.listed_from > at:
-        known = replace(known, listed_from=known.listed_from + timedelta(days=2))
-    if known.listed_until is None or known.listed_until >= at:
-        later = at + timedelta(days=int(rng.integers(0, 10)))
-        known = replace(known, listed_until=None if rng.random() < 0.3 else later)
-    return replace(known, is_active=bool(rng.random() < 0.5))
+    """The same market up to day number ``t``, and another one after it, in everything."""
+    return other_future.with_another_future(panel, day(t), seed)
 
 
 def _filled(value: Any, shape: tuple[int, int]) -> np.ndarray:

@@ -15,7 +15,18 @@ from typing import Annotated, Any
 import typer
 
 from stableyield._version import __version__
-from stableyield.cli import allocate, backtest, demo, market, report, scenarios, screening
+from stableyield.cli import (
+    allocate,
+    backtest,
+    causality,
+    demo,
+    forecast,
+    loop,
+    market,
+    report,
+    scenarios,
+    screening,
+)
 from stableyield.errors import StableyieldError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -35,10 +46,13 @@ app.command("demo")(demo.demo)
 app.command("allocate")(allocate.allocate)
 app.command("backtest")(backtest.backtest)
 app.command("scenarios")(scenarios.scenarios)
+app.command("check-causality")(causality.check_causality)
 app.command("report")(report.report)
 app.command("screen")(screening.screen)
 app.command("icebox")(screening.icebox)
 app.add_typer(market.app, name="market")
+app.add_typer(forecast.app, name="forecast")
+app.add_typer(loop.app, name="loop")
 
 
 def _print_version(wanted: bool) -> None:

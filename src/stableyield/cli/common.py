@@ -40,7 +40,8 @@ PercentOption = Annotated[
     typer.Option("--confirm-percent", help="APY columns with low values really are percent."),
 ]
 ForecastOption = Annotated[
-    str, typer.Option(help="last, mean7, mean30, ewma, median, reversion, or foreign.")
+    str,
+    typer.Option(help="learned, last, mean7, mean30, ewma, median, reversion, or foreign."),
 ]
 
 
@@ -148,17 +149,9 @@ def forecaster_of(name: str) -> Forecaster:
     ParameterError
         When there is none of that name.
     """
-    from stableyield.forecast import BASELINES, ForeignForecaster, baseline
+    from stableyield.forecast.registry import forecaster
 
-    if name == "foreign":
-        return ForeignForecaster()
-    names = [*BASELINES, "foreign"]
-    if name not in names:
-        raise ParameterError(
-            f"no forecaster is called {name!r}{did_you_mean(name, names)}",
-            remedy=f"choose one of {', '.join(names)}",
-        )
-    return baseline(name)
+    return forecaster(name)
 
 
 def load_market(directory: Path, *, assume_par: bool, confirm_percent: bool) -> MarketPanel:

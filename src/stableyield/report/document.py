@@ -71,21 +71,22 @@ def render_report(result: BacktestResult, metrics: Mapping[str, Any]) -> str:
         "facts": tables.fact_rows(run),
         "plotly_js": Markup(_plotly.get_plotlyjs()),
     }
-    return _environment().get_template("report.html.j2").render(context) + "\n"
+    return environment().get_template("report.html.j2").render(context) + "\n"
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """Templates of this room, with the filters that pages write numbers by."""
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("stableyield.report", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
+    made.filters.update(
         usd=text.usd, pct=text.pct, points=text.points, num=text.number, day=text.day
     )
-    return environment
+    return made
 
 
 def plain_json(value: Any) -> Any:

@@ -61,10 +61,10 @@ def write_run(result: BacktestResult, directory: Path) -> Path:
     for name in TABLES:
         write_atomic(directory / f"{name}.csv", _csv(getattr(result, name)))
     for name in (*TABLES, TIMINGS):
-        write_atomic(directory / f"{name}.parquet", _parquet(getattr(result, name)))
+        write_atomic(directory / f"{name}.parquet", parquet_bytes(getattr(result, name)))
     documents = {RUN_FILE: result.run, PLAN_FILE: result.last_plan, METRICS_FILE: metrics}
     for name, document in documents.items():
-        write_atomic(directory / name, _json(document))
+        write_atomic(directory / name, json_bytes(document))
     write_atomic(directory / PICTURE_FILE, picture)
     write_atomic(directory / REPORT_FILE, page.encode())
     return directory / REPORT_FILE
@@ -108,13 +108,15 @@ def _csv(frame: pd.DataFrame) -> bytes:
     return frame.drop(columns=timings).to_csv(index=False, lineterminator="\n").encode()
 
 
-def _parquet(frame: pd.DataFrame) -> bytes:
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
+    """The frame as a parquet file."""
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False)
     return buffer.getvalue()
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """The value as a strict JSON file: sorted keys, null for what is unknown."""
     text = json.dumps(
         plain_json(value), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False
     )

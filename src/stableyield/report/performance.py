@@ -19,6 +19,7 @@ from stableyield.errors import ContractError
 Floats = NDArray[np.float64]
 
 BPS = 1e4
+CENT_USD = 0.01
 ZERO_VOLATILITY = 1e-12  # of a day; below it a constant growth is only rounded differently
 MOST_COST = 100.0  # multiples of the paid costs beyond which nobody asks
 
@@ -40,14 +41,17 @@ class PolicyDays:
     Parameters
     ----------
     aum_start, aum_end : ndarray
-        AUM before the day's plan and one day later; positive before, not negative after.
+        AUM before the owner's flows and the day's plan, and one day later; not negative.
     gas_usd, conversion_usd, turnover_usd : ndarray
         Costs and moved money of the day's plan.
+    flow_usd : ndarray, optional
+        What the owner brought (positive) or took before the day's plan. Absent: nothing.
 
     Raises
     ------
     ContractError
-        When there is no day, the lengths differ, or an AUM is unknown or not positive.
+        When there is no day, the lengths differ, an amount is unknown or negative, the owner took
+        more than there was, no day had money, or money came from nowhere.
     """
 
     aum_start: Floats
@@ -55,57 +59,112 @@ class PolicyDays:
     gas_usd: Floats
     conversion_usd: Floats
     turnover_usd: Floats
+    flow_usd: Floats | None = None
 
     def __post_init__(self) -> None:
         n_days = len(self.aum_start)
         if n_days == 0:
             raise ContractError("a backtest without a day has no performance")
         for name in ("aum_start", "aum_end", "gas_usd", "conversion_usd", "turnover_usd"):
-            values = getattr(self, name)
-            if values.shape != (n_days,):
-                raise ContractError(f"{name} has shape {values.shape}, expected ({n_days},)")
-            bad = ~np.isfinite(values) | (values < 0.0)
-            if name == "aum_start":
-                bad |= values == 0.0
-            if bad.any():
-                row = int(np.argmax(bad))
-                raise ContractError(
-                    f"{name} is {values[row]}", where=f"row {row}", remedy="repair the daily log"
-                )
+            self._check(name, lowest=0.0)
+        if self.flow_usd is not None:
+            self._check("flow_usd", lowest=-math.inf)
+        _refuse(self.base_usd < 0.0, "the owner takes more than there is")
+        if not self.has_money.any():
+            raise ContractError("no day has any money", remedy="start with some, or bring some")
+        _refuse(~self.has_money & (self.aum_end > 0.0), "a book without money ends with some")
+
+    def _check(self, name: str, lowest: float) -> None:
+        values, n_days = getattr(self, name), len(self.aum_start)
+        if values.shape != (n_days,):
+            raise ContractError(f"{name} has shape {values.shape}, expected ({n_days},)")
+        bad = ~np.isfinite(values) | (values < lowest)
+        if bad.any():
+            _refuse(bad, f"{name} is {values[int(np.argmax(bad))]}")
+
+    @cached_property
+    def base_usd(self) -> Floats:
+        """What the day's plan had to work with: AUM at the start, and the owner's flow."""
+        if self.flow_usd is None:
+            return self.aum_start
+        base = self.aum_start + self.flow_usd
+        base[np.abs(base) <= CENT_USD] = 0.0  # all of it was taken out
+        return base
+
+    @cached_property
+    def has_money(self) -> NDArray[np.bool_]:
+        """Days that had money to work with; the others say nothing of performance."""
+        return self.base_usd > 0.0
 
     @cached_property
     def costs_usd(self) -> Floats:
         """Gas and conversion fees of each day."""
         return self.gas_usd + self.conversion_usd
 
+    @property
+    def profit_usd(self) -> float:
+        """What the days added to the money, without what the owner brought or took."""
+        return math.fsum(self.aum_end) - math.fsum(self.base_usd)
+
+    @cached_property
+    def daily_growth(self) -> Floats:
+        """Net growth factor of every day: ``aum_end / base``, 1 on a day without money.
+
+        Chained it is the time-weighted return: it does not depend on when the owner brings or
+        takes money (GIPS 2020, provision 2.A.23, with daily valuation).
+        """
+        return np.divide(
+            self.aum_end, self.base_usd, out=np.ones_like(self.aum_end), where=self.has_money
+        )
+
     @cached_property
     def growth(self) -> Floats:
-        """Net growth factor of each day: ``aum_end / aum_start``."""
-        return self.aum_end / self.aum_start
+        """Net growth factors of the days with money; shape (n_days_with_money,)."""
+        result: Floats = self.daily_growth[self.has_money]
+        return result
 
     @cached_property
     def cost_share(self) -> Floats:
-        """Costs of each day as a fraction of the AUM they were taken from."""
-        return self.costs_usd / self.aum_start
+        """Costs as a fraction of the money they were taken from, of the days with money."""
+        result: Floats = self.costs_usd[self.has_money] / self.base_usd[self.has_money]
+        return result
 
     @cached_property
     def gross_growth(self) -> Floats:
         """Growth factor of what was left after costs: net growth / (1 - cost share)."""
         if np.any(self.cost_share >= 1.0):
-            row = int(np.argmax(self.cost_share >= 1.0))
+            row = int(np.flatnonzero(self.has_money)[np.argmax(self.cost_share >= 1.0)])
             raise ContractError("costs take the whole AUM", where=f"row {row}")
         return self.growth / (1.0 - self.cost_share)
 
     @cached_property
+    def average_usd(self) -> float:
+        """Mean money at work over the days that had some."""
+        return float(self.base_usd[self.has_money].mean())
+
+    @cached_property
     def curve(self) -> Floats:
-        """AUM from day 0 on, the daily growth chained; shape (n_days + 1,)."""
-        result: Floats = self.aum_start[0] * np.concatenate(([1.0], np.cumprod(self.growth)))
+        """The first money and its daily growth chained; shape (n_days + 1,)."""
+        first = float(self.base_usd[self.has_money][0])
+        result: Floats = first * np.concatenate(([1.0], np.cumprod(self.daily_growth)))
         return result
+
+    @property
+    def has_flows(self) -> bool:
+        """Whether the owner brought or took money."""
+        return self.flow_usd is not None and bool(np.any(self.flow_usd != 0.0))
 
     @property
     def carries_over(self) -> bool:
         """True when each day starts with what the day before ended with."""
-        return bool(np.allclose(self.aum_start[1:], self.aum_end[:-1], rtol=1e-9, atol=0.01))
+        return bool(np.allclose(self.aum_start[1:], self.aum_end[:-1], rtol=1e-9, atol=CENT_USD))
+
+
+def _refuse(bad: NDArray[np.bool_], what: str) -> None:
+    if bad.any():
+        raise ContractError(
+            what, where=f"row {int(np.argmax(bad))}", remedy="repair the daily log"
+        )
 
 
 def apy(growth: Floats) -> Value:
