@@ -26,7 +26,16 @@ if TYPE_CHECKING:
         calculate_gas_fee_usd,
         calculate_transaction_gas_fees,
     )
-    from stableyield.backtest import BacktestResult, BacktestSettings, GasPricing, run_backtest
+    from stableyield.backtest import (
+        BacktestResult,
+        BacktestSettings,
+        CashFlow,
+        GasPricing,
+        Mode,
+        run_backtest,
+        run_day,
+        run_policies,
+    )
     from stableyield.config import AllocationParameters
     from stableyield.domain.costs import GasCosts, GasTable
     from stableyield.domain.pool import Pool, PoolState
@@ -47,8 +56,10 @@ if TYPE_CHECKING:
     from stableyield.market.mock import mock_instance
     from stableyield.market.panel import MarketPanel, MarketView
     from stableyield.market.synthetic import SyntheticSettings, simulate_market
+    from stableyield.pipeline.notebook import get_db_connection
     from stableyield.report import compute_metrics, read_run, render_report, write_run
     from stableyield.screening import icebox_from_prices_frame, screen
+    from stableyield.study.causality import CausalityReport, check_causality
 
 _HOMES = {
     "allocation": ("AllocationProblem", "Plan", "PoolInput", "Verification", "solve", "verify"),
@@ -59,7 +70,16 @@ _HOMES = {
         "calculate_gas_fee_usd",
         "calculate_transaction_gas_fees",
     ),
-    "backtest": ("BacktestResult", "BacktestSettings", "GasPricing", "run_backtest"),
+    "backtest": (
+        "BacktestResult",
+        "BacktestSettings",
+        "CashFlow",
+        "GasPricing",
+        "Mode",
+        "run_backtest",
+        "run_day",
+        "run_policies",
+    ),
     "config": ("AllocationParameters",),
     "domain.costs": ("GasCosts", "GasTable"),
     "domain.pool": ("Pool", "PoolState"),
@@ -80,8 +100,10 @@ _HOMES = {
     "market.mock": ("mock_instance",),
     "market.panel": ("MarketPanel", "MarketView"),
     "market.synthetic": ("SyntheticSettings", "simulate_market"),
+    "pipeline.notebook": ("get_db_connection",),
     "report": ("compute_metrics", "read_run", "render_report", "write_run"),
     "screening": ("icebox_from_prices_frame", "screen"),
+    "study.causality": ("CausalityReport", "check_causality"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -92,6 +114,8 @@ __all__ = [
     "BacktestResult",
     "BacktestSettings",
     "Book",
+    "CashFlow",
+    "CausalityReport",
     "Forecast",
     "Forecaster",
     "GasCosts",
@@ -103,6 +127,7 @@ __all__ = [
     "LoopTarget",
     "MarketPanel",
     "MarketView",
+    "Mode",
     "Plan",
     "Pool",
     "PoolInput",
@@ -116,8 +141,10 @@ __all__ = [
     "calculate_aum",
     "calculate_gas_fee_usd",
     "calculate_transaction_gas_fees",
+    "check_causality",
     "compute_metrics",
     "evaluate",
+    "get_db_connection",
     "icebox_from_prices_frame",
     "import_market",
     "mock_instance",
@@ -127,7 +154,9 @@ __all__ = [
     "read_run",
     "render_report",
     "run_backtest",
+    "run_day",
     "run_loop_backtest",
+    "run_policies",
     "screen",
     "simulate_market",
     "solve",

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stableyield.errors import ParameterError
 
@@ -125,6 +128,8 @@ class AllocationParameters(BaseModel):
     """APY (fraction) that idle cash earns in the optimiser's objective."""
     min_invested_pct: Share = 0.0
     """Smallest share of AUM that must be in pools after the plan."""
+    min_gain_usd: Usd = 1.0
+    """Daily run: least expected net gain over holding, USD over the horizon, to move money for."""
     gap_usd: Annotated[float, Field(gt=0.0, le=1e6)] | None = None
     """Optimality gap in USD of gain; absent: 1 % of the smallest fixed cost, at least 0.01."""
     time_limit_seconds: Annotated[float, Field(gt=0.0, le=86400.0)] = 60.0
@@ -156,6 +161,8 @@ class AllocationParameters(BaseModel):
     """A held pool without a realised return: earns 0 that day, its last return, or stop."""
     missing_price: Literal["raise", "last"] = "raise"
     """A held token without a price today: stop, or use its last price of at most 7 days ago."""
+    delisting_loss: Share = 0.0
+    """Share of a position that is lost on the day its pool leaves the live list."""
     on_failure: Literal["hold", "raise", "relax"] = "hold"
     """A day without a feasible plan: hold the book, stop, or relax limits in a stated order."""
 
@@ -210,6 +217,66 @@ class AllocationParameters(BaseModel):
     def group_max_pct(self) -> dict[int, float]:
         """Largest share of AUM of each risk group, by group number."""
         return {1: self.group1_max_pct, 2: self.group2_max_pct, 3: self.group3_max_pct}
+
+
+class Settings(BaseSettings):
+    """What the environment says: variables ``STABLEYIELD_NAME``; nothing else reads it.
+
+    Keys and passwords are `SecretStr`: they are shown as stars, wherever they are printed.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="STABLEYIELD_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    database_url: SecretStr | None = None
+    """``sqlite:///PATH`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``; absent: a file here."""
+    output_dir: Path = Path("stableyield-runs")
+    """Where each run leaves its plan, its report and its notification."""
+    cache_dir: Path = Path(".stableyield-cache")
+    """Answers of providers, kept so that a download can be taken up again."""
+    defillama_key: SecretStr | None = None
+    """Pro key of DefiLlama: lend/borrow history."""
+    cmc_key: SecretStr | None = None
+    """Key of CoinMarketCap: OHLCV."""
+    etherscan_key: SecretStr | None = None
+    """Key of Etherscan: gas and balances."""
+    wallet_address: str | None = None
+    """The address whose token balances are observed."""
+    slack_webhook: SecretStr | None = None
+    """Where a run reports; the URL is a secret."""
+    smtp_host: str | None = None
+    """Mail server; absent: no mail."""
+    smtp_port: Annotated[int, Field(ge=1, le=65535)] = 587
+    """Its port; 465 speaks TLS from the start, others by STARTTLS where the server offers it."""
+    smtp_user: str | None = None
+    """Absent: no login."""
+    smtp_password: SecretStr | None = None
+    """Of ``smtp_user``."""
+    mail_from: str | None = None
+    """Sender."""
+    mail_to: str | None = None
+    """Receivers, with commas between them."""
+
+    @classmethod
+    def load(cls) -> Settings:
+        """The settings of this process.
+
+        Raises
+        ------
+        ParameterError
+            When a variable has a value that does not fit; the value is not repeated.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            name = "_".join(str(part) for part in first["loc"]).upper()
+            raise ParameterError(
+                f"STABLEYIELD_{name}: {first['msg']}",
+                where="environment",
+                remedy="variables are listed in docs/operations.md",
+            ) from None
 
 
 def _parameter_error(error: ValidationError) -> ParameterError:

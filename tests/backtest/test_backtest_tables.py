@@ -13,8 +13,9 @@ import pytest
 
 from stableyield._version import __version__
 from stableyield.backtest import BacktestResult, BacktestSettings, GasPricing, run_backtest
+from stableyield.backtest.benchmarks import Idle
 from stableyield.backtest.engine import Runner
-from stableyield.backtest.policy import Idle
+from stableyield.backtest.rows import rows_of
 from stableyield.backtest.tables import build_result, code_sha256
 from stableyield.config import AllocationParameters, sha256_of
 from stableyield.domain.costs import GasCosts
@@ -99,7 +100,7 @@ def test_a_position_outside_the_market_is_shown_by_its_id():
     runner = Runner(Idle(), Book({"USDC": 1.0}, {("elsewhere", "USDC"): 5.0}))
     record = runner.run_day(observed(panel, day(2), lax()), panel.as_of(day(3)), lax())
     settings = BacktestSettings(parameters=lax(), gas=NO_GAS)
-    row = build_result(panel, settings, [record], None).positions.iloc[0]
+    row = build_result(panel, settings, [rows_of(record)], {}).positions.iloc[0]
     assert (row["pool_id"], row["symbol"], row["chain"]) == ("elsewhere", "elsewhere", "")
     assert record.flags == ("no realised return: elsewhere",)
 

@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from stableyield.backtest import BacktestSettings, GasPricing, engine, run_backtest
-from stableyield.backtest.policy import BestSingle, Decision, EqualWeight, Idle, Optimised
+from stableyield.backtest import BacktestSettings, GasPricing, run_backtest, runner
+from stableyield.backtest.benchmarks import BestSingle, EqualWeight, Idle
+from stableyield.backtest.policy import Decision, MilpPolicy
 from stableyield.domain.costs import GasCosts
 from stableyield.domain.portfolio import Book, Settlement
 from stableyield.errors import (
@@ -151,7 +152,7 @@ def synthetic_run():
     return run_backtest(synthetic_panel(), **SPAN)
 
 
-POLICIES = (Optimised, Idle, BestSingle, EqualWeight)
+POLICIES = (MilpPolicy, Idle, BestSingle, EqualWeight)
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda each: each.__name__)
@@ -309,9 +310,9 @@ def test_progress_counts_the_days():
 def test_only_the_books_see_tomorrow(monkeypatch):
     """Every view that a decision is made on ends on its own day."""
     seen = []
-    prepare = engine.prepare
+    prepare = runner.prepare
     monkeypatch.setattr(
-        engine, "prepare", lambda inputs, *more: seen.append(inputs.view) or prepare(inputs, *more)
+        runner, "prepare", lambda inputs, *more: seen.append(inputs.view) or prepare(inputs, *more)
     )
     run_backtest(CALM, parameters=lax(), gas=NO_GAS, with_benchmarks=False)
     assert [view.day for view in seen] == [day(n) for n in range(9)]

@@ -10,7 +10,8 @@ import pytest
 from stableyield.allocation import solve
 from stableyield.backtest import policy as policies
 from stableyield.backtest import run_backtest
-from stableyield.backtest.policy import BestSingle, EqualWeight, Idle, Optimised, benchmarks
+from stableyield.backtest.benchmarks import BestSingle, EqualWeight, Idle, benchmarks
+from stableyield.backtest.policy import MilpPolicy
 from stableyield.backtest.settings import BacktestSettings
 from stableyield.domain.portfolio import Book
 from stableyield.errors import InfeasibleError, IntegrityError, SolverError
@@ -196,12 +197,12 @@ def test_the_plan_of_each_day_is_verified(monkeypatch):
     panel = three_pools()
     capped = lax(profit_optimization=False, max_alloc_percentage=0.2, min_pools=1)
     ready, inputs = prepared(panel, day(40), CASH, capped)
-    Optimised().decide(ready, inputs)  # the honest plan does
+    MilpPolicy().decide(ready, inputs)  # the honest plan does
     loose, _ = prepared(panel, day(40), CASH, lax())
     wrong = solve(loose.problem)
     monkeypatch.setattr(policies, "solve", lambda problem: _claiming(wrong, problem), raising=True)
     with pytest.raises(IntegrityError, match="fails verification"):
-        Optimised().decide(ready, inputs)
+        MilpPolicy().decide(ready, inputs)
 
 
 def _claiming(plan, problem):
@@ -212,7 +213,7 @@ def test_every_day_of_a_run_is_verified(monkeypatch):
     seen = []
     verified = policies.checked
     monkeypatch.setattr(policies, "checked", lambda plan: seen.append(plan) or verified(plan))
-    run(three_pools(n_days=8), Optimised())
+    run(three_pools(n_days=8), MilpPolicy())
     assert len(seen) == 7
 
 
@@ -220,7 +221,7 @@ IMPOSSIBLE = {"profit_optimization": False, "min_pools": 9}
 
 
 def test_a_day_without_a_feasible_plan_holds_the_book():
-    result = run(three_pools(n_days=8), Optimised(), parameters=lax(**IMPOSSIBLE))
+    result = run(three_pools(n_days=8), MilpPolicy(), parameters=lax(**IMPOSSIBLE))
     log = result.daily_log
     assert set(log["status"]) == {"held"}
     assert set(log["solver_status"]) == {"infeasible"}
@@ -233,12 +234,12 @@ def test_a_day_without_a_feasible_plan_holds_the_book():
 
 def test_a_day_without_a_feasible_plan_stops_the_run_when_asked():
     with pytest.raises(InfeasibleError, match="9 pools"):
-        run(three_pools(n_days=8), Optimised(), parameters=lax(**IMPOSSIBLE, on_failure="raise"))
+        run(three_pools(n_days=8), MilpPolicy(), parameters=lax(**IMPOSSIBLE, on_failure="raise"))
 
 
 def test_limits_are_relaxed_when_asked():
     result = run(
-        three_pools(n_days=8), Optimised(), parameters=lax(**IMPOSSIBLE, on_failure="relax")
+        three_pools(n_days=8), MilpPolicy(), parameters=lax(**IMPOSSIBLE, on_failure="relax")
     )
     assert set(result.daily_log["status"]) == {"done"}
     assert result.last_plan["explanation"]["relaxed"] == ["min_pools relaxed from 9 to 3"]
@@ -251,7 +252,7 @@ NO_TIME = {"time_limit_seconds": 1e-9}
 def test_a_solver_that_finds_nothing_in_time_holds_the_book():
     """Found by fuzzing: the untouched book was verified as if it were a plan."""
     parameters = lax(profit_optimization=False, min_pools=2, **NO_TIME)  # the book has no pool
-    log = run(three_pools(n_days=8), Optimised(), parameters=parameters).daily_log
+    log = run(three_pools(n_days=8), MilpPolicy(), parameters=parameters).daily_log
     assert set(log["status"]) == {"held"}
     assert set(log["solver_status"]) == {"time_limit"}
     assert (log["aum_after"] == log["aum_start"]).all()
@@ -259,4 +260,4 @@ def test_a_solver_that_finds_nothing_in_time_holds_the_book():
 
 def test_a_solver_that_finds_nothing_in_time_stops_the_run_when_asked():
     with pytest.raises(SolverError, match="no plan was found in time"):
-        run(three_pools(n_days=8), Optimised(), parameters=lax(on_failure="raise", **NO_TIME))
+        run(three_pools(n_days=8), MilpPolicy(), parameters=lax(on_failure="raise", **NO_TIME))

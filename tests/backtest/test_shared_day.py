@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from stableyield.backtest import run_backtest
+from stableyield.backtest.benchmarks import EqualWeight, Idle
 from stableyield.backtest.day import QuickForecaster, prepare
-from stableyield.backtest.policy import Decision, EqualWeight, Idle, Untouched
+from stableyield.backtest.policy import Decision, Untouched
 from stableyield.backtest.rebalance import rebalance
 from stableyield.domain.portfolio import Book, Transaction, TransactionType
 from stableyield.errors import ConservationError, InputError, MissingDataError

@@ -135,3 +135,67 @@ def test_the_demo_speaks_json(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("demo", "--days", "2", "--pools", "5", "--out", tmp_path / "run", "--json")
     assert outcome.document["report"] == str(tmp_path / "run" / "report.html")
     assert outcome.document["n_days"] == 2
+
+
+# --- modes, the owner's money, checkpoints ---
+
+
+def test_the_mode_is_printed_with_the_numbers(cli: Cli, made_market: Path) -> None:
+    outcome = cli("backtest", "--market", made_market, *SHORT, "--mode", "independent")
+    assert outcome.code == 0
+    assert "assumed: mode independent: every day starts from the same AUM" in outcome.out
+    wrong = cli("backtest", "--market", made_market, *SHORT, "--mode", "chained")
+    assert (wrong.code, "choose one of portfolio, independent" in wrong.first_line) == (2, True)
+
+
+def test_the_owner_s_money_comes_from_a_file(cli: Cli, made_market: Path, tmp_path: Path) -> None:
+    flows = tmp_path / "flows.csv"
+    flows.write_text("day,token,amount\n2024-01-13,USDC,50000\n2024-01-14,USDC,-20000\n")
+    command = ("backtest", "--market", made_market, *SHORT, "--cash-flows", flows)
+    assert cli(*command, "--out", tmp_path / "run").code == 0
+    log = pd.read_csv(tmp_path / "run" / "daily_log.csv")
+    assert log["flow_usd"].round().tolist() == pytest.approx([0.0, 5e4, -2e4], rel=0.01)
+    flows.write_text("day,token,amount\n2024-01-20,USDC,50000\n")
+    outside = cli(*command)
+    assert outside.code == 2
+    assert "2024-01-20 is outside the run" in outside.first_line
+    flows.write_text("day,amount\n")
+    assert "the columns are day, amount" in cli(*command).first_line
+
+
+def test_a_run_is_saved_and_gone_on_with(cli: Cli, made_market: Path, tmp_path: Path) -> None:
+    command = ("backtest", "--market", made_market, *SHORT, "--checkpoint", tmp_path / "saved")
+    assert cli(*command, "--save-every", "1", "--out", tmp_path / "one").code == 0
+    again = cli(*command)
+    assert again.code == 2
+    assert "there is a checkpoint already" in again.first_line
+    assert cli(*command, "--resume", "--out", tmp_path / "two").code == 0
+    for path in (tmp_path / "one").glob("*.csv"):
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+    other = cli(*command, "--resume", "--aum", "5")
+    assert other.code == 2
+    assert "the checkpoint is of another run: aum_usd was 1000000.0, is 5.0" in other.first_line
+    nowhere = cli("backtest", "--market", made_market, *SHORT, "--resume")
+    assert "--resume needs --checkpoint" in nowhere.first_line
+
+
+def test_risk_adjusted_forecasts_have_to_be_there(cli: Cli, made_market: Path) -> None:
+    command = ("backtest", "--market", made_market, *SHORT, "--forecast", "foreign:risk_adj")
+    outcome = cli(*command)
+    assert outcome.code == 2
+    assert "there are no risk-adjusted foreign forecasts" in outcome.first_line
+
+
+def test_a_malformed_run_directory_exits_2(cli: Cli, made_market: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert cli("backtest", "--market", made_market, *SHORT, "--out", run).code == 0
+    log = pd.read_parquet(run / "daily_log.parquet")
+    log.drop(columns="aum_end").to_parquet(run / "daily_log.parquet")
+    outcome = cli("report", run)
+    assert outcome.code == 2
+    assert "column aum_end is missing" in outcome.first_line
+    log.to_parquet(run / "daily_log.parquet")
+    (run / "run.json").write_text('{"assumptions": 5}')
+    outcome = cli("report", run)
+    assert outcome.code == 2
+    assert "assumptions is int" in outcome.first_line

@@ -104,6 +104,18 @@ def test_the_learned_method_is_published_under_the_product_name(cli, long_market
     assert {row["method"] for row in outcome.document["scores"]} == {"stableyield", "last"}
 
 
+@pytest.mark.parametrize("target", ["quoted", "realised"])
+def test_without_a_span_the_learned_method_is_judged_from_the_first_day_on(
+    cli, long_market, target
+):
+    arguments = ("--horizons", "1", "--step", 23, "--target", target, "--refit", 70, "--json")
+    outcome = evaluated(cli, long_market, *arguments, methods="stableyield,last")
+    assert outcome.code == 0, outcome.err
+    first = pd.read_parquet(long_market / "pool_daily.parquet")["date"].min()
+    assert outcome.document["start"] == str(pd.Timestamp(first).date())
+    assert outcome.document["target"] == target
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -118,6 +130,7 @@ def test_the_learned_method_is_published_under_the_product_name(cli, long_market
         (("--start", "2024-02-10", "--end", "2024-02-01"), "is before --start"),
         (("--start", "2031-01-01"), "outside the market's history"),
         (("--step", "0"), "no origin"),
+        (("--refit", "0", "--methods", "learned"), "refit_every_days is 0"),
         (("--target", "real"), "target is 'real'"),
     ],
 )
@@ -148,6 +161,51 @@ def test_duplicate_days_are_a_broken_contract(cli, long_market, tmp_path):
     outcome = evaluated(cli, market)
     assert outcome.code == 2
     assert "pool_daily" in outcome.first_line
+
+
+def test_two_pools_with_one_id_are_a_broken_contract(cli, long_market, last_day, tmp_path):
+    market = Path(shutil.copytree(long_market, tmp_path / "market"))
+    pools = pd.read_parquet(market / "pools.parquet")
+    pd.concat([pools, pools.iloc[[0]]]).to_parquet(market / "pools.parquet", index=False)
+    for outcome in (evaluated(cli, market), forecast_run(cli, market, last_day)):
+        assert outcome.code == 2
+        assert "pools" in outcome.first_line
+        assert str(pools["pool_id"].iloc[0]) in outcome.first_line
+
+
+def spoilt(rows: pd.DataFrame) -> pd.DataFrame:
+    """Seven pools, each with something wrong; the eighth is whole."""
+    ids, days = sorted(rows["pool_id"].unique()), sorted(rows["date"].unique())
+    pool, day = rows["pool_id"], rows["date"]
+    gone = (pool == ids[0]) | ((pool == ids[1]) & (day < days[-1]))
+    gone |= (pool == ids[2]) & (day < days[-2])
+    gone |= (pool == ids[4]) & day.isin(days[-2::-3])
+    rates = ["apy_pct", "apy_base_pct"]
+    rows.loc[pool == ids[3], rates] = 4.7
+    rows.loc[(pool == ids[5]) & (day == days[-4]), rates] = 1e6
+    rows.loc[pool == ids[6], rates] = -2.0 + rows.loc[pool == ids[6], rates] / 10.0
+    rows["apy_reward_pct"] = float("nan")
+    return rows[~gone]
+
+
+def test_bad_pools_are_all_in_the_file_with_a_forecast_or_without(
+    cli, long_market, last_day, tmp_path
+):
+    market = Path(shutil.copytree(long_market, tmp_path / "market"))
+    table = market / "pool_daily.parquet"
+    spoilt(pd.read_parquet(table)).to_parquet(table, index=False)
+    outcome = forecast_run(cli, market, last_day, "--out", tmp_path / "f.csv")
+    assert outcome.code == 0, outcome.err
+    found = pd.read_csv(tmp_path / "f.csv").set_index("pool_id").sort_index()
+    ids = sorted(pd.read_parquet(market / "pools.parquet")["pool_id"])
+    assert list(found.index) == ids
+    unknown = found["pred_global_apy"].isna()
+    assert list(found.index[unknown]) == ids[:2]  # no row, one row
+    assert found.loc[ids[2], "cold_start_flag"]
+    assert found.loc[ids[3], "pred_global_apy"] == found.loc[ids[3], "pred_global_apy_q90"] == 4.7
+    assert found.loc[ids[5], "pred_global_apy"] < 5e5
+    assert found.loc[ids[7], "pred_global_apy_q10"] < found.loc[ids[7], "pred_global_apy_q90"]
+    assert evaluated(cli, market, "--horizons", "1", "--step", 9).code == 0
 
 
 def forecast_run(cli: Any, market: Path, day: str, *more: object) -> Any:

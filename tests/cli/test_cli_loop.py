@@ -10,6 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stableyield.store import connect, migrate, write_market_table, writing
+from support.databases import NOW, TESTER
+
 Cli = Callable[..., Any]
 
 N_DAYS = 40
@@ -67,7 +70,15 @@ def test_a_run_writes_tables_and_a_page_that_asks_nothing_of_the_network(
     outcome = run(cli, rates, "--ltv", 0.7, "--rounds", 3, "--out", out, "--as-notebook")
     assert outcome.code == 0, outcome.err
     names = {path.name for path in out.iterdir()}
-    tables = ("daily_log", "unlevered", "transactions", "corrections", "stress", "as_notebook")
+    tables = (
+        "daily_log",
+        "unlevered",
+        "held",
+        "transactions",
+        "corrections",
+        "stress",
+        "as_notebook",
+    )
     tables += ("pool_statistics", "chain_statistics", "spreads", "rebalancing_costs")
     assert {f"{name}.{ending}" for name in tables for ending in ("csv", "parquet")} <= names
     assert {"loop.json", "report.html"} <= names
@@ -129,6 +140,8 @@ def test_the_leverage_can_be_chosen_by_the_loss_under_stress(cli: Cli, rates: Pa
         (("--start", "2024-13-01"), 2, "--start '2024-13-01' is not a day"),
         (("--start", "2030-01-01"), 2, "no market has two days"),
         (("--risk", "nowhere.csv"), 2, "no such file"),
+        (("--gas", "gas.csv"), 2, "--gas and --gas-usd are given together"),
+        (("--db", "sqlite:///rates.db"), 2, "--rates and --db are given together"),
     ],
 )
 def test_bad_input_is_one_line_with_its_exit_code(
@@ -182,6 +195,70 @@ def test_a_wide_frame_is_read_by_exact_names(cli: Cli, tmp_path: Path) -> None:
     wrong, exact = document["corrections"][:2]
     assert wrong["net_apr_pct"] == pytest.approx(2 * 12.0 - 5.0)
     assert exact["net_apr_pct"] == pytest.approx(2 * 9.0 - 5.0)
+
+
+def stored(path: Path, *tables: tuple[str, pd.DataFrame]) -> str:
+    """A database with these tables; its URL."""
+    url = f"sqlite:///{path}"
+    engine = connect(url)
+    migrate(engine, at=NOW)
+    with writing(engine, TESTER, at=NOW) as batch:
+        for name, table in tables:
+            write_market_table(batch, name, table)
+    engine.dispose()
+    return url
+
+
+def test_a_database_gives_rates_prices_and_gas(cli: Cli, rates: Path, tmp_path: Path) -> None:
+    days = make_table()["date"].unique()
+    gas = pd.DataFrame({"date": days, "gas_gwei": 20.0, "eth_usd": 2500.0})
+    prices = pd.concat(
+        pd.DataFrame({"token": token, "date": days, "close_usd": 1.0}) for token in ("USDC", "USDT")
+    )
+    tables = ("lend_borrow_daily", make_table()), ("gas_daily", gas), ("prices_daily", prices)
+    url = stored(tmp_path / "market.db", *tables)
+    kept = cli("loop", "--db", url, "--leverage", 2, "--out", tmp_path / "out", "--json")
+    assert kept.code == 0, kept.err
+    for name, table in (("gas", gas), ("prices", prices)):
+        table.to_csv(tmp_path / f"{name}_daily.csv", index=False)
+    filed = cli("loop", "--rates", rates, "--leverage", 2, "--json")
+    assert kept.document["markets"] == filed.document["markets"]
+    assert not any("Par is assumed: without" in text for text in kept.document["assumptions"])
+    assert '"rates": "sqlite:///' in (tmp_path / "out" / "loop.json").read_text(encoding="utf-8")
+    stats = cli("loop", "stats", "--db", url, "--json")
+    assert stats.document["chain_statistics"][0]["n_days"] == 2 * N_DAYS
+
+
+def test_a_database_without_gas_needs_its_price(cli: Cli, tmp_path: Path) -> None:
+    url = stored(tmp_path / "market.db", ("lend_borrow_daily", make_table()))
+    assert "there are no gas prices" in cli("loop", "--db", url).first_line
+    said = cli("loop", "--db", url, "--gas-usd", 1, "--json").document["assumptions"]
+    assert any("Par is assumed: without" in text for text in said)
+
+
+def test_a_database_that_is_not_there_is_named_and_not_made(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "nowhere.db"
+    outcome = cli("loop", "--db", f"sqlite:///{path}")
+    assert outcome.code == 2
+    assert "no such database file" in outcome.first_line
+    assert not path.exists()
+
+
+def test_a_password_in_the_url_is_never_shown(cli: Cli) -> None:
+    outcome = cli("loop", "--db", "mysql://me:s3cret@host/db")
+    assert outcome.code == 2
+    assert "s3cret" not in outcome.out + outcome.err
+
+
+def test_a_price_table_with_a_missing_column_is_named_by_its_file(cli: Cli, rates: Path) -> None:
+    outcome = run(cli, rates, "--prices", rates)
+    assert outcome.code == 2
+    assert outcome.first_line.startswith("error: rates.csv: column 'token' is missing")
+
+
+def test_one_coin_is_supplied_and_said_to_be_no_pair(cli: Cli, rates: Path) -> None:
+    notes = run(cli, rates, "--assets", "USDC", "--json").document["notes"]
+    assert any("never looped, as a loop takes two coins" in text for text in notes)
 
 
 def test_a_table_without_borrow_rates_cannot_be_looped(cli: Cli, tmp_path: Path) -> None:

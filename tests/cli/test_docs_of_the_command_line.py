@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -52,24 +54,38 @@ def test_defaults_bounds_and_units_are_those_of_the_code(
 
 
 def command_options() -> dict[str, set[str]]:
-    """Options of every command, by its name on the command line."""
-    root = typer.main.get_command(app)
-    commands = dict(root.commands)
-    for group in ("market", "forecast"):
-        found = commands.pop(group).commands
-        commands |= {f"{group} {name}": each for name, each in found.items()}
-    return {
-        name: {option for each in command.params for option in each.opts if option[:2] == "--"}
-        for name, command in commands.items()
-    }
+    """Options of every command and subcommand, by its name on the command line."""
+    return dict(_options_of("", typer.main.get_command(app)))
+
+
+def _options_of(name: str, command: Any) -> Iterator[tuple[str, set[str]]]:
+    """A command's own options, where it runs by itself, then those of its subcommands."""
+    options = {option for each in command.params for option in each.opts if option[:2] == "--"}
+    subcommands = getattr(command, "commands", {})
+    if name and (options or not subcommands):
+        yield name, options
+    for child, each in subcommands.items():
+        yield from _options_of(f"{name} {child}".strip(), each)
+
+
+def section_of(page: str, command: str) -> str:
+    """The text under the command's own heading, up to the next one."""
+    heading = rf"^## {re.escape(command)}\n(.*?)(?=^## |\Z)"
+    found = re.search(heading, page, re.MULTILINE | re.DOTALL)
+    assert found, f"docs/cli.md has no section {command}"
+    return found[1]
+
+
+def test_subcommands_of_groups_are_commands_too() -> None:
+    assert {"loop", "loop stats", "loop stress", "market import"} <= set(command_options())
+    assert "--gas-usd" in command_options()["loop stats"]
+    assert "market" not in command_options()
 
 
 @pytest.mark.parametrize("command", sorted(command_options()))
 def test_every_command_and_option_is_described(command: str) -> None:
     page = (DOCS / "cli.md").read_text(encoding="utf-8")
-    _, found, section = page.partition(f"\n## {command}\n")
-    assert found, f"docs/cli.md has no section {command}"
-    section = section.partition("\n## ")[0]
+    section = section_of(page, command)
     everywhere = {"--help", "--json", "--market", "--assume-par", "--confirm-percent"}
     for option in command_options()[command] - everywhere:
         assert f"`{option}" in section or f" {option} " in section, f"{command} {option}"

@@ -63,6 +63,15 @@ def watched(bad_days: range | tuple[int, ...] = ()) -> WatchedForecaster:
     return WatchedForecaster(Moody(frozenset(bad_days)), (baseline("last"),), RULES)
 
 
+def test_the_glitch_of_one_pool_does_not_decide_who_serves() -> None:
+    apy = np.array(rising().as_of(day(59)).pool_series.apy_pct)
+    apy[40, 0] = 1e6  # where Moody is a hair worse, by 0.001 of a point
+    panel = hand_made([pool(f"p{i}") for i in range(3)], 60, {"apy_pct": apy})
+    found = watched().verdict(panel.as_of(day(42)), 1)
+    assert not found.is_fallback
+    assert found.mae < 100.0
+
+
 def test_a_verdict_agrees_with_a_hand_computation() -> None:
     scores = [
         DayScore(day(0), 2, (3.0, 1.0, 2.0), 2, 1, 2),

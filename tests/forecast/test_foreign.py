@@ -67,3 +67,27 @@ def test_a_market_without_forecasts_has_none() -> None:
 def test_the_horizon_is_checked() -> None:
     with pytest.raises(ParameterError, match="horizon_days"):
         ForeignForecaster().forecast(panel_with_forecasts().as_of(date(2025, 12, 18)), 0)
+
+
+def test_the_risk_adjusted_numbers_are_served_when_asked() -> None:
+    pools = [Pool(name, "USDC", "Ethereum", "test", ("USDC",)) for name in ("a", "b")]
+    panel = MarketPanel.build(
+        np.datetime64("2025-12-18") + np.arange(1),
+        pools,
+        {
+            "apy_pct": np.full((1, 2), 5.0),
+            "forecast_apy_pct": np.array([[7.0, 4.0]]),
+            "forecast_apy_q10_pct": np.array([[6.0, 3.0]]),
+            "forecast_tvl_usd": np.array([[2e6, 3e6]]),
+            "forecast_apy_risk_adj_pct": np.array([[6.5, NAN]]),
+            "forecast_tvl_risk_adj_usd": np.array([[NAN, 1e6]]),
+        },
+        [],
+        {},
+    )
+    forecaster = ForeignForecaster("foreign:risk_adj", risk_adjusted=True)
+    forecast = forecaster.forecast(panel.as_of(panel.last_day), 1)
+    assert forecast.method == "foreign:risk_adj"
+    np.testing.assert_array_equal(forecast.apy_pct, [6.5, NAN])  # never the other column instead
+    np.testing.assert_array_equal(forecast.apy_q10_pct, [NAN, NAN])  # the risk is counted once
+    np.testing.assert_array_equal(forecast.tvl_usd, [2e6, 1e6])

@@ -31,11 +31,35 @@ def test_gas_that_wanders_is_forecast_at_its_last_value() -> None:
 
 
 def test_the_forecast_lies_between_the_last_price_and_the_median_of_the_week() -> None:
-    prices = noisy_prices()
+    prices = noisy_prices(30)  # too short to tell the days of the week apart
     found = forecast_gas(series(prices), 1)
     low, high = sorted([prices[-1], np.median(prices[-7:])])
     assert low * (1 - 1e-9) <= found.gas_gwei <= high * (1 + 1e-9)
-    assert found.q10_gwei < found.gas_gwei < found.q90_gwei
+
+
+def weekly_prices(n_days: int, cheap: float) -> np.ndarray:
+    """A wandering level with every sixth and seventh day of the week cheaper."""
+    is_weekend = np.arange(n_days) % 7 >= 5
+    return wandering_prices(n_days) * np.where(is_weekend, cheap, 1.0)
+
+
+def test_a_cheap_weekend_is_forecast_on_the_day_before_it() -> None:
+    prices = weekly_prices(7 * 60 + 5, cheap=0.5)  # the next day is a sixth one
+    assert 0.4 < forecast_gas(series(prices), 1).gas_gwei / prices[-1] < 0.65
+    assert 0.7 < forecast_gas(series(prices), 7).gas_gwei / prices[-1] < 1.0
+
+
+def test_whatever_the_weekday_one_gas_price_in_ten_falls_below_q10() -> None:
+    prices = weekly_prices(900, cheap=0.6)
+    below = np.array(
+        [
+            prices[t + 1] < forecast_gas(series(prices[: t + 1]), 1).q10_gwei
+            for t in range(410, 410 + 7 * 60)
+        ]
+    )
+    by_weekday = below.reshape(-1, 7).mean(axis=0)
+    assert (by_weekday < 0.25).all()
+    assert 0.05 <= below.mean() <= 0.16
 
 
 @pytest.mark.parametrize("horizon_days", [1, 7])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -9,8 +10,8 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from stableyield.errors import ParameterError
-from stableyield.forecast import Forecast
+from stableyield.errors import ContractError, ParameterError
+from stableyield.forecast import EvaluationSettings, Forecast, baseline, evaluate
 from stableyield.forecast.boosting import BoostingSettings
 from stableyield.forecast.features import FEATURE_GROUPS
 from stableyield.forecast.learned import LearnedForecaster
@@ -19,8 +20,8 @@ from stableyield.market.panel import MarketView
 from support.learned_market import FIRST_DAY, busy_arrays, panel_of, view_of
 
 NAN = np.nan
-N_DAYS, N_POOLS = 170, 12
-FEW_TREES = BoostingSettings(n_trees=8, num_leaves=5, learning_rate=0.3)
+N_DAYS, N_POOLS = 150, 9
+FEW_TREES = BoostingSettings(n_trees=5, num_leaves=5, learning_rate=0.4)
 QUICK = LearnedSettings(
     window_days=120,
     holdout_days=30,
@@ -59,10 +60,11 @@ def week(view: MarketView) -> Forecast:
 
 
 def test_it_beats_the_last_value_where_rates_revert() -> None:
-    arrays = busy(seed=8, n_pools=20)
-    panel, forecaster = panel_of(arrays), learned()
+    arrays = busy(seed=8, n_pools=16)
+    panel = panel_of(arrays)
+    forecaster = LearnedForecaster(replace(QUICK, refit_every_days=60))
     errors = np.zeros(2)
-    for t in range(130, 165, 5):
+    for t in range(120, 148, 4):
         day = FIRST_DAY + timedelta(days=t)
         found = forecaster.forecast(panel.as_of(day), 1)
         ids = panel.as_of(panel.last_day).pool_index
@@ -76,7 +78,7 @@ def test_it_beats_the_last_value_where_rates_revert() -> None:
 
 def test_what_was_asked_before_changes_nothing(view: MarketView, week: Forecast) -> None:
     panel, forecaster = panel_of(busy()), learned()
-    for days, horizon in ((3, 1), (20, 7), (0, 30)):
+    for days, horizon in ((3, 1), (20, 7)):
         forecaster.forecast(panel.as_of(view.day - timedelta(days=days)), horizon)
     assert_identical(forecaster.forecast(panel.as_of(view.day), 7), week)
 
@@ -169,6 +171,49 @@ def test_a_market_too_young_to_learn_from_is_forecast_by_a_baseline_and_says_so(
         assert found.is_known.any()
 
 
+@pytest.mark.parametrize("t", [0, 1, 5])
+def test_before_the_first_refit_day_a_baseline_forecasts(t: int) -> None:
+    first = date(2024, 1, 8)  # a day after a refit day: the one before it has no history
+    panel = panel_of(busy(), first_day=first)
+    forecaster = learned()
+    assert forecaster.refit_day(first) < first
+    for horizon in (1, 30):
+        found = forecaster.forecast(panel.as_of(first + timedelta(days=t)), horizon)
+        assert "too little history" in found.flags[0]
+        assert found.is_known.any() == (t > 0)
+
+
+def test_a_history_that_begins_on_the_refit_day_is_forecast_by_a_baseline() -> None:
+    first = learned().refit_day(FIRST_DAY)
+    panel = panel_of(busy(), first_day=first)
+    assert "too little history" in learned().forecast(panel.as_of(first), 7).flags[0]
+
+
+def test_the_time_spent_on_fitting_is_counted_and_grows_with_refits_alone(
+    view: MarketView,
+) -> None:
+    forecaster, seconds = learned(), []
+    for _ in range(2):
+        forecaster.forecast(view, 1)
+        seconds.append(forecaster.fit_seconds)
+    assert seconds[0] > 0.0
+    assert seconds[1] == seconds[0]
+    forecaster.forecast(view, 2)
+    assert forecaster.fit_seconds > seconds[0]
+
+
+def test_what_it_was_trained_on_can_be_stored(view: MarketView) -> None:
+    forecaster = learned()
+    for horizon in (2, 1):
+        forecaster.forecast(view, horizon)
+    info = json.loads(json.dumps(forecaster.training_info))
+    assert info["features_hash"] in info["model_version"]
+    assert info["settings"]["seed"] == QUICK.seed
+    assert info["settings"]["window_days"] == QUICK.window_days
+    assert [model["horizon_days"] for model in info["models"]] == [1, 2]
+    assert all(model["n_rows"] >= QUICK.min_rows for model in info["models"])
+
+
 def test_the_version_names_features_and_settings() -> None:
     version = learned().model_version
     assert LearnedForecaster(replace(QUICK, seed=8)).model_version != version
@@ -225,7 +270,7 @@ KINDS = ("no row", "one row", "two rows", "constant", "gaps", "spike", "negative
 
 @pytest.fixture(scope="module")
 def bad_arrays() -> dict[str, np.ndarray]:
-    arrays = busy(n_pools=len(KINDS) + 12)
+    arrays = busy(n_pools=len(KINDS) + 8)
     apy = arrays["apy_pct"]
     apy[:, :8] = np.where(np.isfinite(apy[:, :8]), apy[:, :8], 5.0)
     apy[:, 0] = NAN
@@ -240,7 +285,7 @@ def bad_arrays() -> dict[str, np.ndarray]:
     return arrays
 
 
-@pytest.fixture(scope="module", params=[1, 7, 30])
+@pytest.fixture(scope="module", params=[1, 30])
 def bad_forecast(request: pytest.FixtureRequest, bad_arrays: dict[str, np.ndarray]) -> Forecast:
     panel = panel_of(bad_arrays)
     return learned().forecast(panel.as_of(panel.last_day), request.param)
@@ -255,8 +300,8 @@ class TestBadInput:
         return {name: float(getattr(forecast, name)[i]) for name in names}
 
     def test_nothing_is_dropped(self, bad_forecast: Forecast) -> None:
-        assert len(bad_forecast.pool_ids) == len(KINDS) + 12
-        assert bad_forecast.is_known.sum() == len(KINDS) + 12 - 3
+        assert len(bad_forecast.pool_ids) == len(KINDS) + 8
+        assert bad_forecast.is_known.sum() == len(KINDS) + 8 - 3
 
     @pytest.mark.parametrize("kind", ["no row", "one row", "dead"])
     def test_a_pool_without_two_recent_rows_is_unknown(
@@ -297,6 +342,28 @@ class TestBadInput:
         assert np.median(moved) < 0.1
 
 
+def test_bad_pools_are_evaluated_beside_good_ones_and_counted(
+    bad_arrays: dict[str, np.ndarray],
+) -> None:
+    panel = panel_of(bad_arrays)
+    found = evaluate(
+        panel,
+        [LearnedForecaster(replace(QUICK, refit_every_days=365)), baseline("ewma")],
+        horizons=[1],
+        step_days=37,
+        settings=EvaluationSettings(n_draws=20),
+    )
+    rows = found.scores[found.scores["segment"] == "all"]
+    assert (rows["n"] > 20).all()
+    assert np.isfinite(rows["mae"]).all()
+    assert found.notes[0].startswith("1 d: 13 of 16 pools scored; the others were without")
+
+
+def test_two_pools_with_one_id_are_no_market() -> None:
+    with pytest.raises(ContractError, match="p000"):
+        panel_of(busy(), order=[0, *range(N_POOLS - 1)])
+
+
 def test_a_protocol_that_training_never_saw_is_forecast() -> None:
     arrays = busy()
     apy = arrays["apy_pct"]
@@ -312,6 +379,6 @@ def test_a_protocol_that_training_never_saw_is_forecast() -> None:
 
 
 def test_a_market_without_any_pool_has_an_empty_forecast() -> None:
-    view = view_of(busy(), day=150)
+    view = view_of(busy(), day=140)
     empty = replace(view, pools=(), pool_series=view.pool_series.head(len(view.days), 0))
     assert learned().forecast(empty, 7).pool_ids == ()

@@ -107,6 +107,12 @@ def test_forecasts_stay_between_nothing_and_twice_the_highest_rate() -> None:
     assert (q50 <= q90).all()
 
 
+def test_no_more_than_everything_can_be_lost() -> None:
+    history = np.array([[-70.0], [5.0]] * 20)
+    mean, q10, *_ = bounded(history, history[-1], *(np.array([x]) for x in (-130.0, -300.0, 9.0)))
+    assert (mean[0], q10[0]) == (-100.0, -100.0)
+
+
 def test_a_pool_at_rest_stays_where_it_is() -> None:
     history = np.full((40, 1), 4.7)
     answers = bounded(history, history[-1], *(np.array([x]) for x in (5.0, 3.0, 9.0)))

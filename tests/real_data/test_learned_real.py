@@ -64,6 +64,7 @@ def skill(rows: pd.DataFrame) -> float:
     )
 
 
+@pytest.mark.slow
 def test_next_week_is_forecast_better_than_by_the_last_value(panel: MarketPanel) -> None:
     rows = scored(panel, 7, step_days=4, day=date(2025, 1, 22))
     assert len(rows) > 200

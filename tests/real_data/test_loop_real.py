@@ -78,6 +78,19 @@ def test_risk_and_days_are_those_of_the_note(result: LoopResult) -> None:
     assert loop_metrics(result)["markets"][V2]["days_looped"] == 0
 
 
+def test_one_coin_throughout_beats_the_loop_and_the_machine_without_leverage(
+    result: LoopResult,
+) -> None:
+    metrics = loop_metrics(result)["markets"]
+    best = {
+        name: (row["best_unlevered"]["asset"], row["best_unlevered"]["net_apy_pct"])
+        for name, row in metrics.items()
+    }
+    assert best[V2] == ("USDT", pytest.approx(4.11, abs=0.02))
+    assert best[V3] == ("USDC", pytest.approx(4.84, abs=0.02))
+    assert metrics[V3]["sharpe_vs_best_unlevered"] == pytest.approx(-2.16, abs=0.02)
+
+
 def test_equity_is_conserved_on_every_day(result: LoopResult) -> None:
     for daily in (result.daily, result.unlevered):
         parts = daily["supply_usd"] - daily["borrow_usd"] + daily["reward_usd"]

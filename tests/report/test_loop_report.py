@@ -103,6 +103,18 @@ def test_the_page_says_why_the_notebooks_number_was_never_there() -> None:
     assert re.search(r"3\.000 × 9\.000 − 2\.000 × 5\.000 = 17\.00\s%", text)
 
 
+@pytest.mark.parametrize("chain", ["Testchain", "Arbitrum"])
+def test_the_page_says_that_the_notebooks_own_rates_were_of_other_chains(chain: str) -> None:
+    seen = words(page(run(LoopRates(**{**vars(make_rates(20)), "chain": chain}))))
+    assert "It ran on Aave v3 of Arbitrum and Polygon" in seen
+    assert ("which are not in this report" in seen) == (chain == "Testchain")
+    assert "25.41, 30.91, 44.03 and 35.40 %" in seen
+
+
+def test_the_best_without_leverage_is_among_the_numbers() -> None:
+    assert "Best without leverage, in hindsight" in words(page(run()))
+
+
 def test_the_page_is_self_contained_and_the_same_twice() -> None:
     first, second = page(run()), page(run())
     assert first == second

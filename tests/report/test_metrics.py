@@ -221,8 +221,82 @@ def test_idle_money_is_warned_of(result):
 def test_the_stated_rate_and_the_bootstrap_are_recorded(result):
     options = MetricOptions(risk_free_apy=0.04, block_days=7, draws=200, seed=9)
     metrics = compute_metrics(result, options)
-    assert metrics["options"] == {"risk_free_apy": 0.04, "block_days": 7, "draws": 200, "seed": 9}
+    assert metrics["options"] == {
+        "risk_free_apy": 0.04,
+        "block_days": 7,
+        "draws": 200,
+        "seed": 9,
+        "n_trials": 1,
+        "trials_deviation": None,
+    }
     assert metrics["strategy"]["sharpe"] < compute_metrics(result)["strategy"]["sharpe"]
+
+
+def test_the_owners_money_is_in_no_growth_and_no_profit(result):
+    """Half of the AUM comes on day 30 and goes on day 60: everything else stays what it was."""
+    log, days = result.daily_log, np.arange(90)
+    growth = (log["aum_end"] / log["aum_start"]).to_numpy()
+    factor = np.where((days >= 30) & (days < 60), 1.5, 1.0)
+    start = log["aum_start"].to_numpy() * factor
+    before = np.concatenate((start[:1], (start * growth)[:-1]))
+    flowing = with_column(
+        result, aum_start=start, aum_end=start * growth, flow_usd=np.round(start - before, 9)
+    )
+    metrics, still = compute_metrics(flowing), compute_metrics(result)
+    own, expected = metrics["strategy"], still["strategy"]
+    for key in ("net_apy_pct", "sharpe", "max_drawdown_pct", "hit_rate_pct", "net_apy_low_pct"):
+        assert own[key] == pytest.approx(expected[key]), key
+    assert metrics["carries_over"]
+    assert own["brought_usd"] == pytest.approx(0.5 * log["aum_start"].iloc[30])
+    assert own["taken_usd"] == pytest.approx(log["aum_start"].iloc[60] / 2, rel=1e-3)
+    assert own["profit_usd"] == pytest.approx(
+        own["aum_end_usd"] - own["aum_start_usd"] - own["brought_usd"] + own["taken_usd"]
+    )
+    assert metrics["monthly"][0]["return_pct"] == pytest.approx(still["monthly"][0]["return_pct"])
+    assert any("The owner brought 50" in text for text in metrics["warnings"])
+    assert not any("owner" in text for text in still["warnings"])
+
+
+def test_a_log_without_flows_and_one_with_none_are_the_same(result):
+    assert compute_metrics(with_column(result, flow_usd=0.0)) == compute_metrics(result)
+
+
+def test_months_without_money_have_no_apy(result):
+    """Everything is taken out in the second week of May and nothing comes back."""
+    log, n = result.daily_log, 70
+    columns = {name: log[name].to_numpy(copy=True) for name in ("aum_start", "aum_end")}
+    for name in ("aum_start", "aum_end", "gas_usd", "conversion_usd"):
+        columns[name] = np.where(np.arange(90) < n, log[name], 0.0)
+    flows = np.where(np.arange(90) == n, -log["aum_end"].iloc[n - 1], 0.0)
+    metrics = compute_metrics(with_column(result, **columns, flow_usd=flows))
+    assert metrics["monthly"][-1]["net_apy_pct"]["strategy"] is None
+    growth = log["aum_end"].iloc[n - 1] / log["aum_start"].iloc[0]
+    assert metrics["strategy"]["net_apy_pct"] == pytest.approx(100 * (growth ** (365 / n) - 1))
+    assert metrics["strategy"]["aum_end_usd"] == 0.0
+
+
+def test_regimes_tell_days_apart_by_equal_weight_and_measure_every_policy(result):
+    metrics = compute_metrics(result)
+    rows = {row["regime"]: row for row in metrics["regimes"]}
+    assert list(rows) == ["calm", "volatile", "low_yield", "high_yield"]
+    assert rows["calm"]["n_days"] + rows["volatile"]["n_days"] == 90 - 13
+    assert set(rows["calm"]["net_apy_pct"]) == {"strategy", *metrics["benchmarks"]}
+
+
+def test_without_equal_weight_the_regimes_are_undefined_with_a_reason(result):
+    others = result.benchmarks[result.benchmarks["policy"] != "equal_weight"]
+    metrics = compute_metrics(replace(result, benchmarks=others))
+    assert metrics["regimes"] is None
+    assert "equal weight" in metrics["undefined"]["regimes"]
+
+
+def test_the_number_of_trials_deflates_the_sharpe_ratio_and_warns(make_result):
+    noisy = make_result(90, price_noise=0.008)
+    one = compute_metrics(noisy)["strategy"]
+    assert one["sharpe"] > 0.0
+    many = compute_metrics(noisy, MetricOptions(n_trials=500))
+    assert many["strategy"]["deflated_sharpe_pct"] < one["deflated_sharpe_pct"]
+    assert any("the best of 500 that were tried" in text for text in many["warnings"])
 
 
 def test_a_missing_day_is_refused_by_its_date(result):

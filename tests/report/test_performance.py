@@ -165,12 +165,113 @@ def test_concentration_runs_from_one_over_n_to_one():
     assert isinstance(concentration(np.zeros((2, 3))), Undefined)
 
 
-@pytest.mark.parametrize("bad", [math.nan, 0.0, -1.0, math.inf])
-def test_an_unknown_or_empty_aum_is_refused_with_its_row(bad):
+@pytest.mark.parametrize("column", ["aum_start", "aum_end", "gas_usd"])
+@pytest.mark.parametrize("bad", [math.nan, -1.0, math.inf])
+def test_an_unknown_or_negative_amount_is_refused_with_its_row(column, bad):
     days = book([1.0, 1.0])
-    start = np.array([1e6, bad])
-    with pytest.raises(ContractError, match="row 1"):
-        PolicyDays(start, days.aum_end, days.gas_usd, days.conversion_usd, days.turnover_usd)
+    names = ("aum_start", "aum_end", "gas_usd", "conversion_usd", "turnover_usd")
+    columns = {name: getattr(days, name).copy() for name in names}
+    columns[column][1] = bad
+    with pytest.raises(ContractError, match=f"row 1: {column} is"):
+        PolicyDays(**columns)
+
+
+def with_flows(growth, flows, *, start=1e6) -> PolicyDays:
+    """A book that carries over and grows as told, to which the owner brings money on days."""
+    starts, ends, aum = [], [], start
+    for factor, flow in zip(growth, flows, strict=True):
+        starts.append(aum + flow)
+        ends.append((aum + flow) * factor)
+        aum = ends[-1]
+    zero = np.zeros(len(starts))
+    return PolicyDays(np.array(starts), np.array(ends), zero, zero, zero, np.array(flows, float))
+
+
+@given(st.lists(st.tuples(st.floats(0.9, 1.1), st.floats(-0.5, 3.0)), min_size=1, max_size=20))
+def test_growth_does_not_depend_on_when_the_owner_brings_money(days):
+    """Flows of up to half of what is there out, or three times the first money in."""
+    growth = [factor for factor, _ in days]
+    flows, aum = [], 1e6
+    for factor, share in days:
+        flows.append(share * aum if share < 0.0 else share * 1e6)
+        aum = (aum + flows[-1]) * factor
+    flowing, still = with_flows(growth, flows), book(growth)
+    np.testing.assert_allclose(flowing.growth, still.growth, rtol=1e-12)
+    assert flowing.carries_over
+    # what is there at the end is what was brought and what was earned
+    assert flowing.aum_end_usd == pytest.approx(1e6 + sum(flows) + flowing.profit_usd, abs=1e-3)
+
+
+def test_two_days_with_a_deposit_come_out_by_hand():
+    """100 grow to 101; 50 come and 151 grow to 154.02: 1.01 x 1.02, and 4.02 earned."""
+    days = PolicyDays(
+        np.array([100.0, 151.0]), np.array([101.0, 154.02]), *np.zeros((3, 2)), np.array([0.0, 50])
+    )
+    np.testing.assert_allclose(days.growth, [1.01, 1.02])
+    assert days.profit_usd == pytest.approx(4.02)
+    assert days.carries_over
+    assert days.curve[-1] == pytest.approx(100 * 1.01 * 1.02)
+
+
+def test_a_deposit_that_is_not_told_of_does_not_carry_over():
+    start, end = np.array([100.0, 151.0]), np.array([101.0, 154.02])
+    assert not PolicyDays(start, end, *np.zeros((3, 2))).carries_over
+
+
+def test_days_without_money_say_nothing_of_performance():
+    start, end = np.array([100.0, 101.0, 0.0, 0.0]), np.array([101.0, 102.01, 0.0, 0.0])
+    days = PolicyDays(start, end, *np.zeros((3, 4)), np.array([0.0, 0.0, -102.01, 0.0]))
+    np.testing.assert_allclose(days.growth, [1.01, 1.01])
+    assert days.curve[-1] == pytest.approx(102.01)
+    assert drawdowns(days.curve).min() == 0.0
+    assert days.average_usd == pytest.approx(100.5)
+    assert days.profit_usd == pytest.approx(2.01)
+    assert days.carries_over
+
+
+def test_a_total_loss_stays_one():
+    days = PolicyDays(np.array([100.0, 100.0, 0.0]), np.array([100.0, 0.0, 0.0]), *np.zeros((3, 3)))
+    assert apy(days.growth) == -1.0
+    assert days.profit_usd == -100.0
+    assert drawdowns(days.curve).min() == -1.0
+    assert under_water(days.curve) == (2, 2)
+
+
+def test_money_from_nowhere_and_no_money_at_all_are_refused():
+    zeros = np.zeros((3, 2))
+    with pytest.raises(ContractError, match="row 1: a book without money ends with some"):
+        PolicyDays(np.array([1.0, 0.0]), np.array([1.0, 5.0]), *zeros)
+    with pytest.raises(ContractError, match="no day has any money"):
+        PolicyDays(np.zeros(2), np.zeros(2), *zeros)
+    with pytest.raises(ContractError, match="row 0: flow_usd is nan"):
+        PolicyDays(np.ones(2), np.ones(2), *zeros, np.array([math.nan, 0.0]))
+
+
+def test_one_day_has_an_apy_a_drawdown_and_a_hit_rate_but_no_ratio():
+    days = book([0.9999])
+    assert apy(days.growth) == pytest.approx(0.9999**365 - 1.0)
+    assert drawdowns(days.curve).min() == pytest.approx(-1e-4)
+    assert isinstance(sharpe(days.growth), Undefined)
+    assert sortino(days.growth) == pytest.approx(-math.sqrt(365))
+    assert isinstance(bootstrap_apy(days.growth), Undefined)
+
+
+def test_two_days_have_a_volatility_and_a_sharpe_ratio_by_hand():
+    growth = np.array([1.0003, 1.0001])
+    assert volatility(growth) == pytest.approx(math.sqrt(2e-8 * 365))
+    assert sharpe(growth) == pytest.approx(2e-4 / math.sqrt(2e-8) * math.sqrt(365))
+
+
+def test_the_ratios_are_those_of_an_independent_library():
+    """empyrical-reloaded 0.7.1 with annualization=365, a rate of 4 % a year, the same days."""
+    k = np.arange(120)
+    growth = 1.0 + 1e-4 + 3e-4 * np.sin(k) + 2e-4 * np.cos(0.037 * k**2) - 4e-3 * (k == 55)
+    curve = book(growth).curve
+    assert apy(growth) == pytest.approx(0.023911600422116486, abs=1e-12)
+    assert volatility(growth) == pytest.approx(0.00886211843598679, abs=1e-12)
+    assert sharpe(growth, 0.04) == pytest.approx(-1.7549808254179364, abs=1e-9)
+    assert sortino(growth, 0.04) == pytest.approx(-1.9064818311299427, abs=1e-9)
+    assert drawdowns(curve).min() == pytest.approx(-0.0043734855010906, abs=1e-12)
 
 
 def test_books_without_a_day_or_with_ragged_columns_are_refused():

@@ -65,6 +65,18 @@ class GasPricing:
     table: GasTable = field(default_factory=GasTable)
     fixed: GasCosts | None = None
 
+    @property
+    def assumption(self) -> str:
+        """What is assumed, for a report."""
+        if (fixed := self.fixed) is None:
+            return (
+                "gas: the day's gas price and ETH price, at Ethereum mainnet's price on every chain"
+            )
+        return (
+            f"gas: fixed at {fixed.allocation:g} USD a deposit, {fixed.withdrawal:g} a withdrawal, "
+            f"{fixed.conversion:g} a conversion"
+        )
+
     def costs(self, view: MarketView, protocol: str) -> GasCosts:
         """Gas costs at ``protocol`` on the view's day.
 

@@ -7,90 +7,39 @@ t -> t+1, and everything is re-priced at t+1. Only the accounting sees t+1, afte
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
-from stableyield.allocation import Plan
-from stableyield.backtest.day import DayInputs, exec_days, observe, prepare, prices_of
-from stableyield.backtest.ledger import next_day
-from stableyield.backtest.policy import Decision, Optimised, Policy, benchmarks
-from stableyield.backtest.realised import forecast_yield_usd, realised
-from stableyield.backtest.record import DayRecord, DayTotals
+from stableyield.backtest.benchmarks import benchmarks
+from stableyield.backtest.checkpoint import SAVE_EVERY_DAYS, Checkpoint
+from stableyield.backtest.course import Course, key_of
+from stableyield.backtest.day import exec_days, observe
+from stableyield.backtest.policy import MilpPolicy, Policy
 from stableyield.backtest.result import BacktestResult
+from stableyield.backtest.runner import Runner
 from stableyield.backtest.settings import BacktestSettings
-from stableyield.config import AllocationParameters
-from stableyield.domain.portfolio import CENT_USD, Book
-from stableyield.errors import ConservationError
-from stableyield.market.panel import MarketPanel, MarketView
+from stableyield.errors import InputError
+from stableyield.market.panel import MarketPanel
 from stableyield.screening import IceboxTracker
 
+__all__ = ["Runner", "run_backtest", "run_policies"]
 
-@dataclass
-class Runner:
-    """One policy and its book on its way through the days."""
-
-    policy: Policy
-    book: Book
-    last_plan: Plan | None = None
-
-    def run_day(
-        self, inputs: DayInputs, tomorrow: MarketView, parameters: AllocationParameters
-    ) -> DayRecord:
-        """Decide on the day of ``inputs`` and carry the book to ``tomorrow``.
-
-        Raises
-        ------
-        ConservationError
-            When AUM before is not AUM after plus costs, to a cent: a bug.
-        """
-        started = time.perf_counter()
-        prepared = prepare(inputs, self.book, parameters)
-        decision = (
-            Decision.keep(prepared, "data_quality")
-            if inputs.critical
-            else self.policy.decide(prepared, inputs)
-        )
-        money = decision.settlement
-        if abs(prepared.aum_usd - money.aum_after_usd - money.costs_usd) > CENT_USD:
-            raise ConservationError(
-                f"{prepared.aum_usd} USD before are not {money.aum_after_usd} USD after plus "
-                f"{money.costs_usd} USD of costs",
-                where=f"{self.policy.name} on {inputs.view.day}",
-            )
-        prices = prepared.prices_usd
-        next_prices, price_flags = prices_of(tomorrow, money.after, parameters)
-        result = next_day(
-            money.after, prices, next_prices, realised(tomorrow, money.after, parameters)
-        )
-        self.book = result.book
-        self.last_plan = decision.plan or self.last_plan
-        missing = tuple(f"no realised return: {pool_id}" for pool_id in result.missing)
-        stops = tuple(f"data quality: {finding}" for finding in inputs.critical)
-        return DayRecord(
-            policy=self.policy.name,
-            exec_date=inputs.view.day,
-            status=decision.status,
-            is_held=decision.is_held,
-            money=money,
-            result=result,
-            forecast_yield_usd=forecast_yield_usd(inputs, money.after, prices),
-            risk_groups=prepared.risk_groups_of(money.after),
-            flags=(*stops, *prepared.flags, *price_flags, *missing),
-            gap_usd=decision.gap_usd,
-            solve_seconds=decision.solve_seconds,
-            seconds=time.perf_counter() - started,
-        )
+Progress = Callable[[int, int], None]
 
 
 def run_backtest(
     panel: MarketPanel,
     settings: BacktestSettings | None = None,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     policy: Policy | None = None,
+    checkpoint: Path | None = None,
+    save_every: int = SAVE_EVERY_DAYS,
+    resume: bool = False,
     **changes: Any,
 ) -> BacktestResult:
     """Backtest the strategy (or another policy) and its benchmarks over a market's history.
@@ -103,34 +52,99 @@ def run_backtest(
         Called with the number of days done and the number of all days.
     policy : Policy, optional
         Instead of the optimiser.
+    checkpoint : Path, optional
+        Directory that the run is saved in while it goes on.
+    save_every : int
+        Days between two snapshots.
+    resume : bool
+        Go on from the checkpoint, if there is one.
     **changes
         Fields of `BacktestSettings` to replace: ``start=...``, ``aum_usd=...``.
 
     Raises
     ------
     InputError
-        When a setting does not fit the market.
+        When a setting does not fit the market, or the checkpoint is that of another run.
     """
-    from stableyield.backtest.tables import build_result  # noqa: PLC0415 - pandas, after the loop
-
     settings = replace(settings or BacktestSettings(), **changes)
-    start, end = settings.span(panel)
-    strategy = Runner(policy or Optimised(), settings.first_book(panel))
-    others = [
-        Runner(other, strategy.book)
-        for other in (benchmarks() if settings.with_benchmarks else ())
-        if other.name != strategy.policy.name
-    ]
-    icebox = IceboxTracker(settings.parameters)
-    records: list[DayRecord] = []
-    totals: list[DayTotals] = []
-    days = exec_days(start, end)
-    tomorrow = panel.as_of(start)
-    for n, day in enumerate(days):
-        inputs = observe(tomorrow, settings.parameters, settings.forecaster, icebox, settings.gas)
-        tomorrow = panel.as_of(day + timedelta(days=1))
-        records.append(strategy.run_day(inputs, tomorrow, settings.parameters))
-        totals += [other.run_day(inputs, tomorrow, settings.parameters).totals for other in others]
-        if progress is not None:
-            progress(n + 1, len(days))
-    return build_result(panel, settings, records, strategy.last_plan, totals)
+    strategy = policy or MilpPolicy()
+    beside = benchmarks() if settings.with_benchmarks else ()
+    policies = (strategy, *(other for other in beside if other.name != strategy.name))
+    course = Course.of(panel, settings, policies, n_told=1)
+    _run(panel, course, _checkpoint(panel, course, checkpoint, save_every), resume, progress)
+    return course.result(panel, 0)
+
+
+def run_policies(
+    panel: MarketPanel,
+    settings: BacktestSettings | None,
+    policies: Sequence[Policy],
+    *,
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+    save_every: int = SAVE_EVERY_DAYS,
+    resume: bool = False,
+) -> dict[str, BacktestResult]:
+    """Backtest several policies on one market; they share what is observed of each day.
+
+    Parameters
+    ----------
+    panel : MarketPanel
+    settings : BacktestSettings or None
+        Its ``with_benchmarks`` is of no meaning here: name the policies that are wanted.
+    policies : sequence of Policy
+        Each with a name of its own.
+    progress, checkpoint, save_every, resume
+        As of `run_backtest`.
+
+    Returns
+    -------
+    dict of str to BacktestResult
+        By name, in the order given; the ``benchmarks`` of each are the other policies, except one
+        called ``strategy``.
+
+    Raises
+    ------
+    InputError
+        When there is no policy or two have one name, and as `run_backtest`.
+    """
+    if not policies:
+        raise InputError("there is no policy to run", remedy="give at least one")
+    course = Course.of(panel, settings or BacktestSettings(), policies, n_told=len(policies))
+    _run(panel, course, _checkpoint(panel, course, checkpoint, save_every), resume, progress)
+    return {policy.name: course.result(panel, n) for n, policy in enumerate(policies)}
+
+
+def _checkpoint(
+    panel: MarketPanel, course: Course, directory: Path | None, save_every: int
+) -> Checkpoint | None:
+    if directory is None:
+        return None
+    return Checkpoint(Path(directory), key_of(panel, course.settings, course.policies), save_every)
+
+
+def _run(
+    panel: MarketPanel,
+    course: Course,
+    checkpoint: Checkpoint | None,
+    resume: bool,
+    progress: Progress | None,
+) -> None:
+    """Let the policies live through the days, from the first or from where a checkpoint ends."""
+    settings = course.settings
+    days = exec_days(*settings.span(panel))
+    with checkpoint or nullcontext():
+        done = 0 if checkpoint is None else course.relive(checkpoint.open(resume=resume))
+        # the icebox catches up with the history before the day by itself
+        icebox, gas = IceboxTracker(settings.parameters), settings.gas
+        tomorrow = panel.as_of(days[min(done, len(days) - 1)])
+        for n, day in enumerate(days[done:], start=done + 1):
+            inputs = observe(tomorrow, settings.parameters, settings.forecaster, icebox, gas)
+            tomorrow = panel.as_of(day + timedelta(days=1))
+            course.advance(inputs, tomorrow)
+            if checkpoint is not None:
+                checkpoint.append(course.last_day())
+                if checkpoint.is_due or n == len(days):
+                    checkpoint.save(course.state())
+            if progress is not None:
+                progress(n, len(days))

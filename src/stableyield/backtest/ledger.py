@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ class DayResult:
         Re-pricing of everything that was owned before the yield.
     missing : tuple of str
         Pools that earned nothing because their return is unknown.
+    delisted : mapping of str to float
+        Pools that left the market on the day, and what was lost with them, USD, part of the yield.
     """
 
     book: Book
@@ -43,6 +45,7 @@ class DayResult:
     yield_usd: float
     price_usd: float
     missing: tuple[str, ...]
+    delisted: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +60,15 @@ class PoolDay:
         Everybody else's deposits, to dilute a positive return by our own; None: no dilution.
     tokens : mapping of str to collection of str
         The tokens of each known pool: a position in another token earns nothing.
+    paid_back : mapping of str to float
+        Pools that leave the market on this day, and the share of its value that each pays back.
+        Their unknown return is 0: they pay back at their last value.
     """
 
     returns: Mapping[str, float]
     others_usd: Mapping[str, float] | None
     tokens: Mapping[str, Collection[str]]
+    paid_back: Mapping[str, float] = field(default_factory=dict)
 
 
 def next_day(
@@ -87,22 +94,37 @@ def next_day(
     ConservationError
         When the books do not add up: a bug.
     """
+    if not book.positions:
+        before_usd, after_usd = book.aum_usd(prices_usd), book.aum_usd(next_prices_usd)
+        return DayResult(book, after_usd, 0.0, after_usd - before_usd, ())
     held = _Holdings.of(book)
     price, next_price = held.prices(prices_usd), held.prices(next_prices_usd)
     earned = _returns(held, held.amounts * price, pools)
-    grown = held.amounts * (1.0 + np.nan_to_num(earned))
+    unknown = np.isnan(earned)
+    has_unknown = bool(unknown.any())
+    grown = held.amounts * (1.0 + (np.where(unknown, 0.0, earned) if has_unknown else earned))
+    delisted: dict[str, float] = {}
+    if pools.paid_back:
+        grown, delisted = _paid_back(held, grown, next_price, pools.paid_back)
     after = Book(book.wallet, dict(zip(held.keys, grown.tolist(), strict=True)))
     held_after = held.grown(after)
-    aum_before = held.aum_usd(price, book.wallet_usd(prices_usd))
-    repriced = held.aum_usd(next_price, book.wallet_usd(next_prices_usd))
+    cash_usd, next_cash_usd = book.wallet_usd(prices_usd), book.wallet_usd(next_prices_usd)
+    aum_before = held.aum_usd(price, cash_usd)
+    repriced = held.aum_usd(next_price, next_cash_usd)
+    same = len(held_after.keys) == len(held.keys)
     result = DayResult(
         book=after,
         aum_usd=held_after.aum_usd(
-            held_after.prices(next_prices_usd), after.wallet_usd(next_prices_usd)
+            next_price if same else held_after.prices(next_prices_usd), next_cash_usd
         ),
         yield_usd=float(np.sum((grown - held.amounts) * next_price)),
         price_usd=repriced - aum_before,
-        missing=tuple(sorted({held.keys[n][0] for n in np.isnan(earned).nonzero()[0].tolist()})),
+        missing=(
+            tuple(sorted({held.keys[n][0] for n in unknown.nonzero()[0].tolist()}))
+            if has_unknown
+            else ()
+        ),
+        delisted=delisted,
     )
     unaccounted = result.aum_usd - aum_before - result.yield_usd - result.price_usd
     if abs(unaccounted) > CENT_USD:
@@ -117,6 +139,7 @@ class _Holdings:
     Parameters
     ----------
     keys : list of (pool_id, token), length n_positions
+    pools : list of str, length n_positions
     amounts : ndarray of shape (n_positions,)
         Token units.
     pool_starts : ndarray of int, shape (n_pools_held,)
@@ -128,6 +151,7 @@ class _Holdings:
     """
 
     keys: list[tuple[str, str]]
+    pools: list[str]
     amounts: Floats
     pool_starts: Ints
     first_pool: dict[str, str]
@@ -142,6 +166,7 @@ class _Holdings:
         place = {token: j for j, token in enumerate(first_pool)}
         return cls(
             keys,
+            pools,
             np.array(list(book.positions.values()), dtype=np.float64),
             np.array(starts, dtype=np.int64),
             first_pool,
@@ -173,10 +198,27 @@ class _Holdings:
         return math.fsum([wallet_usd, *by_pool.tolist()])
 
 
+def _paid_back(
+    held: _Holdings, grown: Floats, next_price: Floats, paid_back: Mapping[str, float]
+) -> tuple[Floats, dict[str, float]]:
+    """Positions after the delistings of the day, and what was lost by pool, USD."""
+    shares = np.array([paid_back.get(pool, 1.0) for pool, _ in held.keys], dtype=np.float64)
+    after = grown * shares
+    lost: dict[str, list[float]] = {}
+    for (pool, _), usd in zip(held.keys, ((grown - after) * next_price).tolist(), strict=True):
+        if pool in paid_back:
+            lost.setdefault(pool, []).append(usd)
+    return after, {pool: math.fsum(parts) for pool, parts in lost.items()}
+
+
 def _returns(held: _Holdings, value_usd: Floats, pools: PoolDay) -> Floats:
     """Growth of each position after dilution; 0 for stranded legs, NaN where unknown."""
     returns, tokens = pools.returns, pools.tokens
-    earned = np.array([returns.get(pool, np.nan) for pool, _ in held.keys], dtype=np.float64)
+    if pools.paid_back:
+        unknown = {pool: 0.0 for pool in pools.paid_back if math.isnan(returns.get(pool, math.nan))}
+        returns = {**returns, **unknown}
+    # an absent one is None, which is NaN in an array
+    earned = np.array([*map(returns.get, held.pools)], dtype=np.float64)
     inside = np.array(
         [pool not in tokens or token in tokens[pool] for pool, token in held.keys], dtype=bool
     )
@@ -184,9 +226,10 @@ def _returns(held: _Holdings, value_usd: Floats, pools: PoolDay) -> Floats:
         starts = held.pool_starts
         n_legs = np.diff(starts, append=len(held.keys))
         own = np.repeat(np.add.reduceat(value_usd * inside, starts), n_legs)
-        of_pool = [pools.others_usd.get(held.keys[n][0], np.nan) for n in starts.tolist()]
+        of_pool = [pools.others_usd.get(held.pools[n], np.nan) for n in starts.tolist()]
         others = np.repeat(np.array(of_pool, dtype=np.float64), n_legs)
         # a pool of unknown size is not diluted; a loss is not shared away
         kept = np.where(np.isfinite(others), pro_rata_factor(others, own), 1.0)
-        earned = np.where(earned > 0.0, earned * np.nan_to_num(kept), earned)
+        kept[np.isnan(kept)] = 0.0
+        earned = np.where(earned > 0.0, earned * kept, earned)
     return np.where(inside, np.maximum(earned, -1.0), 0.0)

@@ -1,28 +1,23 @@
-"""Policies: what to do with a book on a day. The optimiser, and the benchmarks it has to beat.
+"""Policies: what to do with a book on a day. The protocol, and the strategy: the optimiser.
 
-Benchmarks trade under the same screening and pay the same gas and fees. They respect the size
-limits of pools (share of TVL) but not the strategy's diversification limits.
+The benchmarks that the strategy has to beat are in `stableyield.backtest.benchmarks`; a policy of
+one's own needs a name and `decide` (docs/policies.md).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from datetime import date
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Protocol
-
-import numpy as np
+from typing import Any, Protocol, runtime_checkable
 
 from stableyield.allocation import AllocationProblem, Plan, checked, solve
 from stableyield.allocation.settle import nothing_done
 from stableyield.backtest.day import DayInputs, Prepared
-from stableyield.backtest.rebalance import rebalance
-from stableyield.domain.pool import PoolState
 from stableyield.domain.portfolio import Settlement
 from stableyield.errors import ConservationError
-
-TRAILING_DAYS = 30
+from stableyield.forecast import Forecaster
 
 
 @dataclass(frozen=True)
@@ -121,11 +116,33 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A policy with a memory that a checkpoint has to keep."""
+
+    def state(self) -> dict[str, Any]:
+        """The memory in plain values that JSON keeps: text, numbers, truth, None, lists."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Remember what `state` returned."""
+        ...
+
+
 @dataclass(frozen=True)
-class Optimised:
-    """The strategy: the optimiser's plan of each day, checked by the independent verifier."""
+class MilpPolicy:
+    """The strategy: the optimiser's plan of each day, checked by the independent verifier.
+
+    Parameters
+    ----------
+    name : str
+    forecaster : Forecaster, optional
+        Its own, for its screening too, instead of the backtest's: another strategy on the same
+        days, such as the one with persistence forecasts that every forecast has to beat.
+    """
 
     name: str = "strategy"
+    forecaster: Forecaster | None = None
 
     def decide(self, prepared: Prepared, inputs: DayInputs) -> Decision:  # noqa: ARG002
         """Solve and verify.
@@ -139,98 +156,13 @@ class Optimised:
         IntegrityError
             When the verifier finds fault with the plan: a bug.
         """
-        plan = checked(solve(prepared.problem))
-        return Decision(plan.settlement, plan, plan.status)
+        if self.forecaster is not None:
+            own = replace(prepared.inputs, forecaster=self.forecaster)
+            prepared = replace(prepared, inputs=own)
+        return solved(prepared.problem)
 
 
-@dataclass(frozen=True)
-class Idle:
-    """Keeps everything as it is: cash stays cash."""
-
-    name: str = "idle"
-
-    def decide(self, prepared: Prepared, inputs: DayInputs) -> Decision:  # noqa: ARG002
-        """Do nothing."""
-        return Decision.keep(prepared)
-
-
-@dataclass
-class BestSingle:
-    """All the money in one pool, chosen once.
-
-    The pool is chosen on the first day on which one is open: the most USD a year at the trailing
-    30-day mean APY, given how much the pool can take. It is left only when it must be.
-    """
-
-    name: str = "best_single"
-    chosen: str | None = field(default=None, init=False)
-
-    def decide(self, prepared: Prepared, inputs: DayInputs) -> Decision:
-        """Enter the chosen pool once, hold it, and leave it when it has to be left."""
-        entering = self.chosen is None
-        if entering:
-            self.chosen = self._choose(prepared, inputs)
-        if self.chosen is None or not (entering or prepared.must_leave):
-            return Decision.keep(prepared)
-        problem = prepared.expected_problem
-        i = problem.pool_index.get(self.chosen)
-        room = 0.0 if i is None else float(np.nan_to_num(problem.tvl_cap_usd[i]))
-        return Decision(rebalance(problem, {self.chosen: min(problem.aum_usd, room)}))
-
-    def _choose(self, prepared: Prepared, inputs: DayInputs) -> str | None:
-        problem, view = prepared.expected_problem, inputs.view
-        best: tuple[float, str] | None = None
-        for i, pool in enumerate(problem.pools):
-            if pool.state is not PoolState.OPEN:
-                continue
-            past = view.pool_series.apy_pct[-TRAILING_DAYS:, view.pool_index[pool.pool_id]]
-            known = past[np.isfinite(past)]
-            if len(known) == 0:
-                continue
-            usd = float(known.mean()) * min(problem.aum_usd, float(problem.tvl_cap_usd[i]))
-            if best is None or usd > best[0]:
-                best = (usd, pool.pool_id)
-        return best[1] if best is not None else None
-
-
-@dataclass
-class EqualWeight:
-    """The same amount in every open pool, renewed on the first day of each month.
-
-    A pool takes no more than its size allows; a position within 20 % of its target is left alone.
-    Pools that must be left are left on the day.
-    """
-
-    name: str = "equal_weight"
-    tolerance: float = 0.2
-    renewed: date | None = field(default=None, init=False)
-
-    def decide(self, prepared: Prepared, inputs: DayInputs) -> Decision:
-        """Renew the weights when a month begins, or when nothing is invested yet."""
-        day, last = inputs.view.day, self.renewed
-        due = last is None or (last.year, last.month) != (day.year, day.month)
-        if due and prepared.screening.allowed.any():
-            self.renewed = day
-            return Decision(self._renew(prepared.expected_problem))
-        if not prepared.must_leave:
-            return Decision.keep(prepared)
-        problem = prepared.expected_problem
-        held = {
-            pool.pool_id: float(problem.position_usd[i])
-            for i, pool in enumerate(problem.pools)
-            if problem.position_usd[i] > 0.0
-        }
-        return Decision(rebalance(problem, held))
-
-    def _renew(self, problem: AllocationProblem) -> Settlement:
-        open_pools = [i for i, p in enumerate(problem.pools) if p.state is PoolState.OPEN]
-        each = problem.aum_usd / len(open_pools)
-        targets = {
-            problem.pools[i].pool_id: min(each, float(problem.tvl_cap_usd[i])) for i in open_pools
-        }
-        return rebalance(problem, targets, self.tolerance)
-
-
-def benchmarks() -> tuple[Policy, ...]:
-    """The policies that are always shown beside the strategy."""
-    return (Idle(), BestSingle(), EqualWeight())
+def solved(problem: AllocationProblem) -> Decision:
+    """The optimiser's plan of a problem, verified; raises what `MilpPolicy.decide` does."""
+    plan = checked(solve(problem))
+    return Decision(plan.settlement, plan, plan.status)

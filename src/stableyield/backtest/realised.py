@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +21,41 @@ Floats = NDArray[np.float64]
 MAX_RETURN_AGE_DAYS = 7
 
 
-def realised(tomorrow: MarketView, book: Book, parameters: AllocationParameters) -> PoolDay:
+def realised(
+    tomorrow: MarketView,
+    book: Book,
+    parameters: AllocationParameters,
+    today: MarketView | None = None,
+) -> PoolDay:
     """What the day of ``tomorrow`` did to the pools that ``book`` holds.
+
+    A pool that is on the live list of ``today`` and not on that of ``tomorrow`` is delisted on
+    that day: it pays back its value less ``delisting_loss``, and its unknown return is no gap in
+    the data.
+
+    Parameters
+    ----------
+    tomorrow : MarketView
+    book : Book
+        After the plan of ``today``.
+    parameters : AllocationParameters
+    today : MarketView, optional
+        Of the exec day; without it nothing is taken for a delisting.
 
     Raises
     ------
     MissingDataError
         When a held pool has no realised return and ``missing_actual`` is ``raise``.
     """
-    ids = [pool_id for pool_id in book.pool_ids if pool_id in tomorrow.pool_index]
-    columns = np.array([tomorrow.pool_index[pool_id] for pool_id in ids], dtype=np.intp)
+    if not book.positions:
+        return PoolDay({}, None, {})
+    index = tomorrow.pool_index
+    ids = [pool_id for pool_id in book.pool_ids if pool_id in index]
+    columns = np.array([index[pool_id] for pool_id in ids], dtype=np.intp)
     earned = tomorrow.realised_return[columns]
-    if parameters.missing_actual == "raise" and (unknown := _unknown(book, ids, earned)):
+    gone = {} if today is None else _paid_back(today, tomorrow, ids, parameters.delisting_loss)
+    strict = parameters.missing_actual == "raise"
+    if strict and (unknown := _unknown(book, ids, earned, gone)):
         raise MissingDataError(
             f"pool {unknown} has no realised return",
             where=f"day {tomorrow.day}",
@@ -40,6 +63,8 @@ def realised(tomorrow: MarketView, book: Book, parameters: AllocationParameters)
         )
     if parameters.missing_actual == "last":
         for n in np.flatnonzero(np.isnan(earned)).tolist():
+            if ids[n] in gone:
+                continue
             earned[n] = _last_return(tomorrow, int(columns[n]))
     return PoolDay(
         returns=dict(zip(ids, earned.tolist(), strict=True)),
@@ -52,12 +77,25 @@ def realised(tomorrow: MarketView, book: Book, parameters: AllocationParameters)
             pool_id: tomorrow.pools[i].tokens
             for pool_id, i in zip(ids, columns.tolist(), strict=True)
         },
+        paid_back=gone,
     )
 
 
-def _unknown(book: Book, ids: list[str], earned: Floats) -> str | None:
-    """The first held pool whose return is unknown, if there is one."""
+def _paid_back(
+    today: MarketView, tomorrow: MarketView, ids: Sequence[str], loss: float
+) -> dict[str, float]:
+    """Held pools that leave the live list, and the share of its value that each pays back."""
+    # the columns of a view are the first columns of every later one
+    listed = today.is_listed
+    left = np.flatnonzero(listed & ~tomorrow.is_listed[: len(listed)]).tolist()
+    gone = {tomorrow.pool_ids[i] for i in left}
+    return {pool_id: 1.0 - loss for pool_id in ids if pool_id in gone}
+
+
+def _unknown(book: Book, ids: list[str], earned: Floats, gone: Collection[str]) -> str | None:
+    """The first held pool whose return is unknown and that has not left, if there is one."""
     known = {pool_id for pool_id, r in zip(ids, earned.tolist(), strict=True) if not np.isnan(r)}
+    known.update(gone)
     return next((pool_id for pool_id in book.pool_ids if pool_id not in known), None)
 
 

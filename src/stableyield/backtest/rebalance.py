@@ -5,8 +5,10 @@ Used by the benchmark policies, which say where the money should be and leave th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import groupby
+
+import numpy as np
 
 from stableyield.allocation.desk import Leg, Sale
 from stableyield.allocation.problem import AllocationProblem
@@ -42,6 +44,42 @@ def rebalance(
     deposits = [leg for i, usd in wanted.items() for leg in deposit_legs(problem, i, usd)]
     sales = _sales(problem, wanted, cash_usd, deficit_usd)
     return carry_out(problem, withdrawals, sales, deposits)
+
+
+def spread(
+    problem: AllocationProblem, pool_ids: Collection[str], tolerance: float = 0.0
+) -> Settlement:
+    """The settlement that puts the same amount in each pool, no more than its size allows.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    pool_ids : collection of str
+        Pools of the problem, at least one.
+    tolerance : float
+        See `rebalance`.
+    """
+    each = problem.aum_usd / len(pool_ids)
+    return rebalance(
+        problem, {key: min(each, size_limit_usd(problem, key)) for key in pool_ids}, tolerance
+    )
+
+
+def leave_what_must_be_left(problem: AllocationProblem) -> Settlement:
+    """The settlement that leaves the pools in state exit and touches nothing else."""
+    held = zip(problem.pools, problem.position_usd.tolist(), strict=True)
+    return rebalance(problem, {pool.pool_id: usd for pool, usd in held if usd > 0.0})
+
+
+def all_in(problem: AllocationProblem, pool_id: str) -> Settlement:
+    """The settlement that puts everything into one pool, no more than its size allows."""
+    return spread(problem, (pool_id,))
+
+
+def size_limit_usd(problem: AllocationProblem, pool_id: str) -> float:
+    """Largest position by the pool's size; 0 where that is unknown or the pool has gone."""
+    i = problem.pool_index.get(pool_id)
+    return 0.0 if i is None else float(np.nan_to_num(problem.tvl_cap_usd[i]))
 
 
 def _moves(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+from stableyield.backtest.cash_flows import CashFlow
 from stableyield.backtest.day import GasPricing
+from stableyield.backtest.modes import Mode, mode_of
 from stableyield.config import AllocationParameters
 from stableyield.domain.portfolio import Book, price_of
 from stableyield.errors import DayOutOfRangeError, InputError
@@ -31,6 +33,15 @@ class BacktestSettings:
     gas : GasPricing
     with_benchmarks : bool
         Whether to run the benchmark policies too.
+    mode : Mode
+        What carries over from day to day; its name will do.
+    cash_flows : tuple of CashFlow
+        What the owner brings and takes; each on an exec day of the run.
+
+    Raises
+    ------
+    InputError
+        For an unknown mode, or cash flows where nothing carries over.
     """
 
     start: date | None = None
@@ -41,6 +52,30 @@ class BacktestSettings:
     forecaster: Forecaster = field(default_factory=lambda: baseline("ewma"))
     gas: GasPricing = field(default_factory=GasPricing)
     with_benchmarks: bool = True
+    mode: Mode = Mode.PORTFOLIO
+    cash_flows: tuple[CashFlow, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mode", mode_of(self.mode))
+        object.__setattr__(self, "cash_flows", tuple(self.cash_flows))
+        if self.cash_flows and self.mode is Mode.INDEPENDENT:
+            raise InputError(
+                "cash flows need an AUM that carries over",
+                where="mode independent",
+                remedy="choose mode portfolio, or leave the cash flows out",
+            )
+
+    @property
+    def forecaster_version(self) -> str:
+        """The forecaster and its settings, as far as it tells."""
+        return getattr(self.forecaster, "model_version", "") or self.forecaster.name
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What a reader of the result must know of how it was made."""
+        flows = "the owner's cash flows: at the end of their day, before its decision"
+        found = (self.mode.assumption, flows if self.cash_flows else None, self.gas.assumption)
+        return tuple(text for text in found if text)
 
     def span(self, panel: MarketPanel) -> tuple[date, date]:
         """First and last exec day in ``panel``.
@@ -64,6 +99,12 @@ class BacktestSettings:
                 f"no exec day from {start} to {end}",
                 remedy="start must be before end, and a day before the market's last",
             )
+        for flow in self.cash_flows:
+            if not start <= flow.day <= end:
+                raise DayOutOfRangeError(
+                    f"the cash flow of {flow.amount} {flow.token} on {flow.day} is outside the run",
+                    remedy=f"choose a day from {start} to {end}, or leave it out",
+                )
         return start, end
 
     def first_book(self, panel: MarketPanel) -> Book:

@@ -1,90 +1,34 @@
-"""From day records to the tables of a run."""
+"""From the rows of days to the tables of a run."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from pandas.api.extensions import ExtensionArray
 
 from stableyield._version import __version__
-from stableyield.allocation import Plan
 from stableyield.backtest.result import BacktestResult
+from stableyield.backtest.rows import LOG, TRANSACTIONS, DayRows
 from stableyield.config import sha256_of
-from stableyield.domain.portfolio import WALLET, Book, TransactionType
+from stableyield.domain.portfolio import WALLET
 
 if TYPE_CHECKING:
-    from stableyield.backtest.record import DayRecord, DayTotals
+    from stableyield.backtest.record import DayTotals
     from stableyield.backtest.settings import BacktestSettings
     from stableyield.market.panel import MarketPanel, MarketView
 
 LIBRARIES = ("numpy", "pandas", "pyarrow", "highspy", "pydantic")
-
-
-def build_result(
-    panel: MarketPanel,
-    settings: BacktestSettings,
-    records: Sequence[DayRecord],
-    last_plan: Plan | None,
-    benchmarks: Sequence[DayTotals] = (),
-) -> BacktestResult:
-    """The tables of a run from the strategy's days and the sums of its benchmarks' days."""
-    names = panel.as_of(records[-1].exec_date)  # what a pool is called does not change
-    return BacktestResult(
-        daily_log=_daily_log(records),
-        positions=pd.DataFrame(
-            [row for r in records for row in _positions(r, names)], columns=_POSITIONS
-        ),
-        transactions=pd.DataFrame(
-            [row for r in records for row in _transactions(r)], columns=_TRANSACTIONS
-        ),
-        benchmarks=pd.DataFrame([_benchmark(day) for day in benchmarks], columns=_BENCHMARKS),
-        timings=pd.DataFrame(
-            {
-                "exec_date": [r.exec_date.isoformat() for r in records],
-                "solve_seconds": [r.solve_seconds for r in records],
-                "day_seconds": [r.seconds for r in records],
-            }
-        ),
-        last_plan=last_plan.to_document() if last_plan is not None else {},
-        run=_run(panel, settings, records),
-    )
-
-
-_POSITIONS = (
-    "exec_date",
-    "pool_id",
-    "symbol",
-    "chain",
-    "protocol",
-    "token",
-    "amount",
-    "amount_usd",
-    "risk_group",
-)
-_TRANSACTIONS = (
-    "exec_date",
-    "seq",
-    "type",
-    "from_location",
-    "to_location",
-    "token",
-    "to_token",
-    "amount",
-    "amount_usd",
-    "to_amount",
-    "gas_cost_usd",
-    "conversion_cost_usd",
-    "total_cost_usd",
-)
 _BENCHMARKS = (
     "policy",
     "exec_date",
@@ -93,92 +37,79 @@ _BENCHMARKS = (
     "gas_usd",
     "conversion_usd",
     "turnover_usd",
+    "flow_usd",
 )
 
 
-def _daily_log(records: Sequence[DayRecord]) -> pd.DataFrame:
-    rows = []
-    before: set[tuple[str, str]] = set()
-    for record in records:
-        rows.append(_log_row(record, before))
-        before = set(record.money.after.positions)
-    return pd.DataFrame(rows)
-
-
-def _log_row(record: DayRecord, before: set[tuple[str, str]]) -> dict[str, Any]:
-    money, result = record.money, record.result
-    held = set(money.after.positions)
-    aum_start_usd, aum_after_usd = money.aum_before_usd, money.aum_after_usd
-    gas_usd, conversion_usd = money.gas_usd, money.conversion_usd
-    positions_usd = money.after.positions_usd(money.prices_usd)
-    growth = np.float64(result.aum_usd / aum_start_usd)
-    with np.errstate(over="ignore"):  # a day that multiplies money is infinite over a year
-        apy_pct = float(100.0 * (growth**365 - 1.0))
-    return {
-        "exec_date": record.exec_date.isoformat(),
-        "target_date": (record.exec_date + timedelta(days=1)).isoformat(),
-        "status": "held" if record.is_held else "done",
-        "aum_start": aum_start_usd,
-        "aum_after": aum_after_usd,
-        "aum_end": result.aum_usd,
-        "total_fees_usd": gas_usd + conversion_usd,
-        "gas_usd": gas_usd,
-        "conversion_usd": conversion_usd,
-        "yield_usd": result.yield_usd,
-        "price_usd": result.price_usd,
-        "daily_actual_pnl": result.aum_usd - aum_start_usd,
-        "daily_forecast_pnl": record.forecast_yield_usd - (gas_usd + conversion_usd),
-        "realised_apy_pct": apy_pct,
-        "n_positions": len(positions_usd),
-        "n_token_changes": len(held ^ before),
-        "turnover_usd": money.turnover_usd,
-        "allocations_by_token": _json(_by_token(money.after, money.prices_usd)),
-        "allocations_by_pool": _json(
+def build_result(
+    panel: MarketPanel,
+    settings: BacktestSettings,
+    rows: Sequence[DayRows],
+    last_plan: Mapping[str, Any],
+    benchmarks: Sequence[DayTotals] = (),
+) -> BacktestResult:
+    """The tables of a run from the strategy's days and the sums of its benchmarks' days."""
+    last_day = rows[-1].exec_date
+    return BacktestResult(
+        daily_log=pd.DataFrame([day.log for day in rows], columns=list(LOG)),
+        # what a pool is called does not change
+        positions=_positions(rows, panel.as_of(last_day)),
+        transactions=pd.DataFrame(
+            [step for day in rows for step in day.transactions], columns=list(TRANSACTIONS)
+        ),
+        benchmarks=pd.DataFrame([_benchmark(day) for day in benchmarks], columns=_BENCHMARKS),
+        timings=pd.DataFrame(
             {
-                **positions_usd,
-                WALLET: money.after.wallet_usd(money.prices_usd),
+                "exec_date": [day.log[0] for day in rows],
+                "solve_seconds": [day.solve_seconds for day in rows],
+                "day_seconds": [day.seconds for day in rows],
             }
         ),
-        "solver_status": record.status,
-        "gap_usd": record.gap_usd,
-        "flags": _json(list(record.flags)),
+        last_plan=dict(last_plan),
+        run=_run(panel, settings, rows),
+    )
+
+
+def _positions(rows: Sequence[DayRows], names: MarketView) -> pd.DataFrame:
+    """One row for each day and each thing that is held, made column by column: there are many."""
+    lengths = [len(day.held) for day in rows]
+    kinds = list(dict.fromkeys(chain.from_iterable(day.held for day in rows)))
+    place = {held: n for n, held in enumerate(kinds)}
+    codes = np.fromiter(
+        map(place.__getitem__, chain.from_iterable(day.held for day in rows)),
+        dtype=np.int32,
+        count=sum(lengths),
+    )
+    called = [_called(pool_id, names) for pool_id, _ in kinds]
+    days = np.repeat(np.arange(len(rows), dtype=np.int32), lengths)
+    columns = {
+        "exec_date": _texts([day.log[0] for day in rows], days),
+        "pool_id": _texts([pool_id for pool_id, _ in kinds], codes),
+        "symbol": _texts([symbol for symbol, _, _ in called], codes),
+        "chain": _texts([chain_ for _, chain_, _ in called], codes),
+        "protocol": _texts([protocol for _, _, protocol in called], codes),
+        "token": _texts([token for _, token in kinds], codes),
+        "amount": np.concatenate([day.amounts for day in rows]),
+        "amount_usd": np.concatenate([day.amounts_usd for day in rows]),
+        "risk_group": np.concatenate([day.risk_groups for day in rows]).astype(np.int64),
     }
+    return pd.DataFrame(columns, copy=False)
 
 
-def _by_token(book: Book, prices: Any) -> dict[str, float]:
-    total: dict[str, float] = {}
-    for token, amount in [*book.wallet.items(), *((t, a) for (_, t), a in book.positions.items())]:
-        total[token] = total.get(token, 0.0) + amount * prices[token]
-    return total
+def _texts(values: Sequence[str], codes: NDArray[np.int32]) -> ExtensionArray:
+    """The text of each code."""
+    return pd.array(values, dtype="str").take(codes)
 
 
-def _positions(record: DayRecord, names: MarketView) -> list[tuple[Any, ...]]:
-    money, day = record.money, record.exec_date.isoformat()
-    rows: list[tuple[Any, ...]] = []
-    for (pool_id, token), amount in money.after.positions.items():
-        i = names.pool_index.get(pool_id)
-        pool = names.pools[i] if i is not None else None
-        called = (pool.symbol, pool.chain, pool.protocol) if pool else (pool_id, "", "")
-        usd = amount * money.prices_usd[token]
-        rows.append((day, pool_id, *called, token, amount, usd, record.risk_groups.get(pool_id, 0)))
-    for token, amount in money.after.wallet.items():
-        usd = amount * money.prices_usd[token]
-        rows.append((day, WALLET, "wallet", "", "", token, amount, usd, 0))
-    return rows
-
-
-def _transactions(record: DayRecord) -> list[dict[str, Any]]:
-    rows = []
-    for step in record.money.transactions:
-        if step.type is TransactionType.HOLD:
-            continue
-        row = step.to_dict()
-        row["token"] = step.token
-        row["to_token"] = step.to_token or ""
-        row["to_amount"] = step.to_amount
-        row["exec_date"] = record.exec_date.isoformat()
-        rows.append({name: row[name] for name in _TRANSACTIONS})
-    return rows
+def _called(pool_id: str, names: MarketView) -> tuple[str, str, str]:
+    """Symbol, chain and protocol of a pool; a pool that the market does not know is its id."""
+    if pool_id == WALLET:
+        return "wallet", "", ""
+    i = names.pool_index.get(pool_id)
+    if i is None:
+        return pool_id, "", ""
+    pool = names.pools[i]
+    return pool.symbol, pool.chain, pool.protocol
 
 
 def _benchmark(day: DayTotals) -> tuple[Any, ...]:
@@ -190,29 +121,25 @@ def _benchmark(day: DayTotals) -> tuple[Any, ...]:
         day.gas_usd,
         day.conversion_usd,
         day.turnover_usd,
+        day.flow_usd,
     )
 
 
-def _run(
-    panel: MarketPanel, settings: BacktestSettings, records: Sequence[DayRecord]
-) -> dict[str, Any]:
+def _run(panel: MarketPanel, settings: BacktestSettings, rows: Sequence[DayRows]) -> dict[str, Any]:
     parameters = settings.parameters.model_dump(mode="json")
-    model = getattr(settings.forecaster, "model_version", "") or settings.forecaster.name
-    fixed = settings.gas.fixed
-    gas = (
-        f"gas: fixed at {fixed.allocation:g} USD a deposit, {fixed.withdrawal:g} a withdrawal, "
-        f"{fixed.conversion:g} a conversion"
-        if fixed is not None
-        else "gas: the day's gas price and ETH price, at Ethereum mainnet's price on every chain"
-    )
+    seconds = sum(day.seconds for day in rows)
     return {
-        "policy": records[0].policy,
-        "start": records[0].exec_date.isoformat(),
-        "end": records[-1].exec_date.isoformat(),
-        "n_days": len(records),
+        "policy": rows[-1].policy,
+        "mode": settings.mode.value,
+        "start": rows[0].exec_date.isoformat(),
+        "end": rows[-1].exec_date.isoformat(),
+        "n_days": len(rows),
         "aum_start_usd": settings.aum_usd,
         "token": settings.token,
-        "forecaster": model,
+        "cash_flows": [
+            [flow.day.isoformat(), flow.token, flow.amount] for flow in sorted(settings.cash_flows)
+        ],
+        "forecaster": settings.forecaster_version,
         "parameters": parameters,
         "parameters_sha256": sha256_of(parameters),
         "data_sha256": panel.sha256,
@@ -220,14 +147,17 @@ def _run(
         "code_version": __version__,
         "code_sha256": code_sha256(),
         "python": platform.python_version(),
-        "libraries": {name: version(name) for name in LIBRARIES},
-        "assumptions": [*panel.provenance.assumptions, gas],
+        "libraries": dict(library_versions()),
+        "assumptions": [*panel.provenance.assumptions, *settings.assumptions],
         "seed": None,
-        "timings": {
-            "total_seconds": sum(record.seconds for record in records),
-            "days_per_second": len(records) / sum(record.seconds for record in records),
-        },
+        "timings": {"total_seconds": seconds, "days_per_second": len(rows) / seconds},
     }
+
+
+@cache
+def library_versions() -> Mapping[str, str]:
+    """Versions of the libraries that results depend on."""
+    return MappingProxyType({name: version(name) for name in LIBRARIES})
 
 
 @cache
@@ -239,7 +169,3 @@ def code_sha256() -> str:
         digest.update(str(path.relative_to(root)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))

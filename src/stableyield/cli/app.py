@@ -19,11 +19,14 @@ from stableyield.cli import (
     allocate,
     backtest,
     causality,
+    daily,
     demo,
     forecast,
+    ledger,
     loop,
     market,
     report,
+    runs,
     scenarios,
     screening,
 )
@@ -50,6 +53,12 @@ app.command("check-causality")(causality.check_causality)
 app.command("report")(report.report)
 app.command("screen")(screening.screen)
 app.command("icebox")(screening.icebox)
+app.command("run")(daily.run)
+app.command("runs")(runs.runs)
+app.command("replay")(runs.replay)
+app.command("quality")(runs.quality)
+app.command("doctor")(runs.doctor)
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(market.app, name="market")
 app.add_typer(forecast.app, name="forecast")
 app.add_typer(loop.app, name="loop")

@@ -36,6 +36,7 @@ from stableyield.cli.terminal import (
     progress_bar,
     working,
 )
+from stableyield.errors import InputError
 
 # heading, metric, digits
 _COLUMNS = (
@@ -66,6 +67,21 @@ def backtest(
             help="Fixed gas in USD of an allocation, a withdrawal and a conversion.",
         ),
     ] = None,
+    mode: Annotated[
+        str,
+        typer.Option(help="What carries over: portfolio, independent (nothing), compounded (AUM)."),
+    ] = "portfolio",
+    cash_flows: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV with day, token, amount: the owner's deposits (+)."),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Save the run here while it goes on.")
+    ] = None,
+    save_every: Annotated[
+        int, typer.Option(metavar="DAYS", min=1, help="Days between two saves.")
+    ] = 30,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from --checkpoint.")] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write tables and report here.")
     ] = None,
@@ -77,7 +93,12 @@ def backtest(
     first, last = span_of(start, end)
     aum_usd, gas, parameters = aum_of(aum), fixed_gas(gas_usd), parameters_of(set_)
     check_out_directory(out)
+    check_out_directory(checkpoint, option="--checkpoint")
+    if resume and checkpoint is None:
+        raise InputError("--resume needs --checkpoint", remedy="name the directory to go on from")
     from stableyield.backtest import BacktestSettings, GasPricing, run_backtest
+    from stableyield.backtest.cash_flows import read_cash_flows
+    from stableyield.backtest.modes import mode_of
     from stableyield.report import compute_metrics, write_run
 
     settings = BacktestSettings(
@@ -88,13 +109,22 @@ def backtest(
         parameters=parameters,
         forecaster=forecaster_of(forecast),
         gas=GasPricing(fixed=gas),
+        mode=mode_of(mode),
+        cash_flows=() if cash_flows is None else read_cash_flows(cash_flows),
     )
     panel = load_market(market, assume_par=assume_par, confirm_percent=confirm_percent)
     check_token(token, panel)
     check_forecasts(forecast, panel, market)
     check_gas(gas, panel, market)
     with progress_bar("backtest") as progress:
-        result = run_backtest(panel, settings, progress=progress)
+        result = run_backtest(
+            panel,
+            settings,
+            progress=progress,
+            checkpoint=checkpoint,
+            save_every=save_every,
+            resume=resume,
+        )
     with working("measuring and writing"):
         metrics = compute_metrics(result)
         page = write_run(result, out) if out is not None else None

@@ -41,7 +41,9 @@ PercentOption = Annotated[
 ]
 ForecastOption = Annotated[
     str,
-    typer.Option(help="learned, last, mean7, mean30, ewma, median, reversion, or foreign."),
+    typer.Option(
+        help="learned, last, mean7, mean30, ewma, median, reversion, foreign or foreign:risk_adj."
+    ),
 ]
 
 
@@ -189,10 +191,17 @@ def check_forecasts(name: str, panel: MarketPanel, directory: Path) -> None:
     """
     import numpy as np
 
-    forecasts = panel.as_of(panel.last_day).pool_series.forecast_apy_pct
-    if name == "foreign" and not np.isfinite(forecasts).any():
+    series = panel.as_of(panel.last_day).pool_series
+    served = {
+        "foreign": ("foreign forecasts", series.forecast_apy_pct),
+        "foreign:risk_adj": (
+            "risk-adjusted foreign forecasts (pred_global_apy_risk_adj)",
+            series.forecast_apy_risk_adj_pct,
+        ),
+    }
+    if name in served and not np.isfinite(served[name][1]).any():
         raise MissingDataError(
-            "there are no foreign forecasts",
+            f"there are no {served[name][0]}",
             where=str(directory),
             remedy="add forecasts.parquet or .csv (docs/formats.md), or choose another --forecast",
         )

@@ -74,6 +74,10 @@ def evaluate(
     target: Annotated[
         str, typer.Option(help="quoted: mean of the APY; realised: growth of share prices.")
     ] = "quoted",
+    refit: Annotated[
+        int | None,
+        typer.Option(metavar="DAYS", help="Days between refits of the learned method; else 14."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write tables and report here.")
     ] = None,
@@ -81,18 +85,23 @@ def evaluate(
     confirm_percent: PercentOption = False,
     json_: JsonOption = False,
 ) -> None:
-    """Score forecasts walk-forward: all methods on the same pools and days."""
+    """Score forecasts walk-forward: all methods on the same pools and days.
+
+    The learned method learns the target that it is judged by; baselines know quoted rates only.
+    """
     first, last = span_of(start, end)
     days_ahead, names = _whole_numbers(horizons), _names(methods)
     check_out_directory(out)
     from stableyield.forecast import EvaluationSettings
     from stableyield.forecast import evaluate as evaluate_forecasts
     from stableyield.forecast.evaluate import checked_horizons, with_reference
-    from stableyield.forecast.registry import published
+    from stableyield.forecast.registry import judged_forecaster, published
     from stableyield.forecast.targets import checked_target
 
     wanted, judged_by = checked_horizons(days_ahead), checked_target(target)
-    forecasters = with_reference([forecaster_of(name) for name in names])
+    forecasters = with_reference(
+        [judged_forecaster(name, target=judged_by, refit_every_days=refit) for name in names]
+    )
     panel = load_market(market, assume_par=assume_par, confirm_percent=confirm_percent)
     for name in names:
         check_forecasts(name, panel, market)

@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stableyield.cli.common import JsonOption, PercentOption, span_of
+from stableyield.cli.loop_input import (
+    facts_of,
+    names_of,
+    place_of,
+    read_rates,
+    read_surroundings,
+)
 from stableyield.cli.loop_output import print_frame, records, report_run, say_where
 from stableyield.cli.outputs import check_out_directory
 from stableyield.cli.terminal import console, print_json, working
@@ -17,7 +24,7 @@ from stableyield.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from stableyield.loops import LoopMarket, LoopRates, LoopSettings, LoopTarget
+    from stableyield.loops import LoopTarget
 
 app = typer.Typer(
     help="Backtest leveraged lending loops: supply, borrow, supply again.",
@@ -47,6 +54,10 @@ RatesOption = Annotated[
         help="lend_borrow_daily table, market directory, or the notebooks' wide frame.",
     ),
 ]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option("--db", metavar="URL", help="Take rates, prices and gas from this database."),
+]
 NamesOption = Annotated[str | None, typer.Option(metavar="NAME,...", help="Only these.")]
 StartOption = Annotated[str | None, typer.Option(metavar="DAY", help="First day, YYYY-MM-DD.")]
 EndOption = Annotated[str | None, typer.Option(metavar="DAY", help="Last day, YYYY-MM-DD.")]
@@ -70,6 +81,7 @@ LeverageOption = Annotated[
 def loop(
     context: typer.Context,
     rates: RatesOption = None,
+    db: DatabaseOption = None,
     chains: NamesOption = None,
     protocols: NamesOption = None,
     assets: NamesOption = None,
@@ -119,20 +131,22 @@ def loop(
     if context.invoked_subcommand is not None:
         _refuse_options_before(context)
         return
-    path = _needed(rates)
+    place = place_of(rates, db)
+    if gas is not None and gas_usd is not None:
+        raise InputError("--gas and --gas-usd are given together", remedy="give one of them")
     first, last = span_of(start, end)
     check_out_directory(out)
     from stableyield.loops import LoopCosts, LoopSettings, run_loop_backtest
 
-    names = _names(assets)
+    names = names_of(assets)
     target = _target(ltv, (rounds, stop_share), leverage, health_factor)
     if max_loss is not None:
         target = _within_loss(target, max_loss, threshold, names)
     settings = LoopSettings(
         target=target,
         costs=LoopCosts(execution=execution.value, gas_usd=gas_usd),
-        chains=_names(chains),
-        protocols=_names(protocols),
+        chains=names_of(chains),
+        protocols=names_of(protocols),
         assets=names,
         equity_usd=equity,
         start=first,
@@ -140,17 +154,18 @@ def loop(
         own_impact=own_impact.value,
     )
     with working("running the loop"):
-        found = _read(path, protocols, confirm_percent=confirm_percent)
-        market = _market(path, prices, gas, risk)
+        found = read_rates(place, protocols, confirm_percent=confirm_percent)
+        market = read_surroundings(place, prices=prices, gas=gas, risk=risk)
         result = run_loop_backtest(found, settings, market)
     report_run(
-        result, market, _facts(path, settings), out=out, as_notebook=as_notebook, as_json=json_
+        result, market, facts_of(place, settings), out=out, as_notebook=as_notebook, as_json=json_
     )
 
 
 @app.command("stats")
 def stats(
     rates: RatesOption = None,
+    db: DatabaseOption = None,
     chains: NamesOption = None,
     protocols: NamesOption = None,
     assets: NamesOption = None,
@@ -163,16 +178,16 @@ def stats(
     json_: JsonOption = False,
 ) -> None:
     """Describe supply and borrow rates by pool and chain, spreads, and the cost of rebalancing."""
-    path = _needed(rates)
+    place = place_of(rates, db)
     check_out_directory(out)
     from stableyield.loops import choose_markets, rebalancing_costs
     from stableyield.report.loop_files import statistic_frames, write_frame
 
     found = choose_markets(
-        _read(path, protocols, confirm_percent=confirm_percent),
-        chains=_names(chains) or None,
-        protocols=_names(protocols) or None,
-        assets=_names(assets) or None,
+        read_rates(place, protocols, confirm_percent=confirm_percent),
+        chains=names_of(chains) or None,
+        protocols=names_of(protocols) or None,
+        assets=names_of(assets) or None,
     )
     costs = rebalancing_costs(gas_usd, equity)
     frames = statistic_frames(found) | {"rebalancing_costs": costs}
@@ -206,7 +221,7 @@ def stress(
     check_out_directory(out)
     from stableyield.loops.stress import LEVERAGES, bonus_of, shocks_of, stress_table
 
-    names = _names(assets)
+    names = names_of(assets)
     shocks = shocks_of(names) if names else shocks_of(None)
     sizes = LEVERAGES if leverage is None else (leverage,)
     frame = stress_table(sizes, {threshold: bonus_of(threshold)}, shocks)
@@ -229,20 +244,6 @@ def stress(
             soft_wrap=True,
         )
     say_where(out)
-
-
-def _facts(path: Path, settings: LoopSettings) -> dict[str, Any]:
-    """What a reader needs to run it again."""
-    from dataclasses import asdict
-
-    from stableyield import __version__
-    from stableyield.config import sha256_of
-    from stableyield.market.tables import sha256_of as sha256_of_file
-
-    facts = {"rates": str(path), "settings_sha256": sha256_of(asdict(settings))}
-    if path.is_file():
-        facts["data_sha256"] = sha256_of_file(path)
-    return {**facts, "code_version": __version__}
 
 
 def _shown(frame: pd.DataFrame) -> pd.DataFrame:
@@ -275,24 +276,6 @@ def _refuse_options_before(context: typer.Context) -> None:
 def _is_typed(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
-
-
-def _needed(rates: Path | None) -> Path:
-    if rates is None:
-        raise InputError(
-            "--rates is missing", remedy="name a file or directory: stableyield loop --rates FILE"
-        )
-    return rates
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    """Names between commas; none where nothing is given."""
-    if text is None:
-        return ()
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not names:
-        raise InputError(f"{text!r} names nothing", remedy="write names with commas between them")
-    return names
 
 
 def _target(
@@ -334,41 +317,3 @@ def _safe_leverage(max_loss: float, threshold: float, assets: tuple[str, ...]) -
         "loss_pct": 100.0 * found.loss,
         "bound_by": found.worst_shock,
     }
-
-
-def _read(path: Path, protocols: str | None, *, confirm_percent: bool) -> tuple[LoopRates, ...]:
-    """The markets; a wide frame is of the one protocol that is named, or of Aave v3."""
-    from stableyield.loops import read_loop_rates
-
-    names = _names(protocols)
-    protocol = names[0] if len(names) == 1 else "aave-v3"
-    return read_loop_rates(path, protocol=protocol, confirm_percent=confirm_percent)
-
-
-def _market(path: Path, prices: Path | None, gas: Path | None, risk: Path | None) -> LoopMarket:
-    """Prices and gas as named, or from beside the rates; our tables, or the collected layouts."""
-    from stableyield.loops import LoopMarket, read_risk_table
-    from stableyield.market.layouts.importer import GAS_FILE, PRICES_FILE
-    from stableyield.market.layouts.side_data import read_gas, read_stablecoin_prices
-
-    return LoopMarket(
-        prices=_side_table(path, prices, ("prices_daily", PRICES_FILE), read_stablecoin_prices),
-        gas=_side_table(path, gas, ("gas_daily", GAS_FILE), read_gas),
-        risk=None if risk is None else read_risk_table(risk),
-    )
-
-
-def _side_table(
-    rates: Path, given: Path | None, names: tuple[str, str], layout: Any
-) -> pd.DataFrame | None:
-    from stableyield.market.tables import FILE_FORMATS, read_table
-
-    own, collected = names
-    directory = rates if rates.is_dir() else rates.parent
-    beside = [*(f"{own}.{ending}" for ending in FILE_FORMATS), collected]
-    path = given or next((p for name in beside if (p := directory / name).is_file()), None)
-    if path is None:
-        return None
-    table = read_table(path)
-    is_collected = "avg_gas_gwei" in table or {"symbol", "source"} <= set(table.columns)
-    return layout(table) if is_collected else table

@@ -31,7 +31,7 @@ def check_out_file(path: Path | None) -> None:
     _check_writable(path.parent, path)
 
 
-def check_out_directory(path: Path | None) -> None:
+def check_out_directory(path: Path | None, *, option: str = "--out") -> None:
     """Refuse a directory that could not be made or written to; missing parents may be made.
 
     Raises
@@ -43,7 +43,7 @@ def check_out_directory(path: Path | None) -> None:
         return
     existing = next(place for place in (path, *path.absolute().parents) if place.exists())
     if not existing.is_dir():
-        what = "--out is a file" if existing == path else f"{existing} is a file"
+        what = f"{option} is a file" if existing == path else f"{existing} is a file"
         raise InputError(what, where=str(path), remedy="name a directory, it may be a new one")
     _check_writable(existing, path)
 

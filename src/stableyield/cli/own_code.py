@@ -89,10 +89,11 @@ def _make_importable(directory: Path) -> None:
 
 
 def _failed(source: str, option: str, error: Exception) -> InputError:
+    last = [] if isinstance(error, SyntaxError) else traceback.format_tb(error.__traceback__)[-1:]
+    lines = "".join((*last, *traceback.format_exception_only(error)))
     return InputError(
         f"{type(error).__name__}: {error}",
         where=f"{option}, importing {source}",
         remedy="correct the code",
-        details=tuple(traceback.format_exception(error)[-1].splitlines())
-        + tuple("".join(traceback.format_tb(error.__traceback__)[-1:]).splitlines()),
+        details=tuple(lines.splitlines()),
     )

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -51,12 +52,25 @@ K = TypeVar("K", str, Position)
 
 
 def _frozen_amounts(amounts: Mapping[K, float], what: str) -> Mapping[K, float]:
+    if _is_in_order(amounts):
+        return MappingProxyType(dict(amounts))
     for key, amount in amounts.items():
         if not (math.isfinite(amount) and amount >= 0.0):
             raise InputError(
                 f"{what} {key} has amount {amount}", remedy="amounts are finite and not negative"
             )
     return MappingProxyType({key: float(amounts[key]) for key in sorted(amounts) if amounts[key]})
+
+
+def _is_in_order(amounts: Mapping[K, float]) -> bool:
+    """Whether the amounts are sorted, positive, finite floats already: the usual case."""
+    values, keys = amounts.values(), list(amounts)
+    return (
+        set(map(type, values)) <= {float}
+        and all(map(math.isfinite, values))
+        and min(values, default=1.0) > 0.0
+        and keys == sorted(keys)
+    )
 
 
 @dataclass(frozen=True)
@@ -83,12 +97,12 @@ class Book:
         object.__setattr__(self, "wallet", _frozen_amounts(self.wallet, "wallet token"))
         object.__setattr__(self, "positions", _frozen_amounts(self.positions, "position"))
 
-    @property
+    @cached_property
     def tokens(self) -> tuple[str, ...]:
         """Every token that is owned, sorted."""
         return tuple(sorted({*self.wallet, *(token for _, token in self.positions)}))
 
-    @property
+    @cached_property
     def pool_ids(self) -> tuple[str, ...]:
         """Every pool that holds a position, sorted."""
         return tuple(sorted({pool_id for pool_id, _ in self.positions}))
@@ -101,11 +115,18 @@ class Book:
 
     def positions_usd(self, prices_usd: Mapping[str, float]) -> dict[str, float]:
         """Value of the positions in USD, by pool."""
+        checked: dict[str, float] = {}
         value: dict[str, list[float]] = {}
         for (pool_id, token), amount in self.positions.items():
-            price = price_of(token, prices_usd, f"position in pool {pool_id}")
+            price = checked.get(token)
+            if price is None:
+                price = price_of(token, prices_usd, f"position in pool {pool_id}")
+                checked[token] = price
             value.setdefault(pool_id, []).append(amount * price)
-        return {pool_id: math.fsum(parts) for pool_id, parts in value.items()}
+        return {
+            pool_id: parts[0] if len(parts) == 1 else math.fsum(parts)
+            for pool_id, parts in value.items()
+        }
 
     def aum_usd(self, prices_usd: Mapping[str, float]) -> float:
         """Wallet and positions in USD.
@@ -220,12 +241,14 @@ def replay(
     wallet = dict(book.wallet)
     positions = dict(book.positions)
     aum_usd = book.aum_usd(prices_usd)
+    has_moved = False
     for step in transactions:
         where = f"transaction {step.seq} ({step.type.value})"
         _check_value(step.token, step.amount, step.amount_usd, prices_usd, where)
-        rounding = rounding_amount(step.token, prices_usd, aum_usd)
         if step.type is TransactionType.HOLD:
             continue
+        has_moved = True
+        rounding = rounding_amount(step.token, prices_usd, aum_usd)
         if step.type is TransactionType.WITHDRAWAL:
             _take(positions, (step.from_location, step.token), step.amount, rounding, where)
             _give(wallet, step.token, step.amount)
@@ -243,7 +266,7 @@ def replay(
             _check_value(payment.token, payment.amount, payment.amount_usd, prices_usd, where)
             rounding = rounding_amount(payment.token, prices_usd, aum_usd)
             _take(wallet, payment.token, payment.amount, rounding, where)
-    return Book(wallet, positions)
+    return Book(wallet, positions) if has_moved else book
 
 
 def _check_value(
@@ -294,32 +317,45 @@ class Settlement:
     def __post_init__(self) -> None:
         object.__setattr__(self, "prices_usd", MappingProxyType(dict(self.prices_usd)))
         reached = replay(self.before, self.transactions, self.prices_usd)
-        pairs = (
-            (reached.wallet, self.after.wallet),
-            (reached.positions, self.after.positions),
-        )
-        aum_usd = self.aum_before_usd
-        for found, stated in pairs:
-            for key in sorted({*found, *stated}):
-                have, want = found.get(key, 0.0), stated.get(key, 0.0)
-                token = key if isinstance(key, str) else key[1]
-                tolerance = rounding_amount(token, self.prices_usd, aum_usd)
-                if abs(have - want) > max(AMOUNT_TOLERANCE, tolerance):
-                    raise ConservationError(
-                        f"the transactions leave {have} of {key}, the book says {want}"
-                    )
+        self._check_balances(reached.wallet, self.after.wallet)
+        self._check_balances(reached.positions, self.after.positions)
         if abs(self.unaccounted_usd) > CENT_USD:
             raise ConservationError(f"{self.unaccounted_usd:.6f} USD is unaccounted for")
+
+    def _check_balances(self, found: Mapping[Any, float], stated: Mapping[Any, float]) -> None:
+        if found == stated:
+            return
+        for key in sorted({*found, *stated}):
+            have, want = found.get(key, 0.0), stated.get(key, 0.0)
+            token = key if isinstance(key, str) else key[1]
+            tolerance = rounding_amount(token, self.prices_usd, self.aum_before_usd)
+            if abs(have - want) > max(AMOUNT_TOLERANCE, tolerance):
+                raise ConservationError(
+                    f"the transactions leave {have} of {key}, the book says {want}"
+                )
+
+    @cached_property
+    def _costs_usd(self) -> tuple[float, float]:
+        """Gas and conversion fees."""
+        return (
+            math.fsum(step.gas_cost_usd for step in self.transactions),
+            math.fsum(step.conversion_cost_usd for step in self.transactions),
+        )
+
+    @cached_property
+    def _aum_usd(self) -> tuple[float, float]:
+        """AUM before and after."""
+        return self.before.aum_usd(self.prices_usd), self.after.aum_usd(self.prices_usd)
 
     @property
     def gas_usd(self) -> float:
         """Gas of all transactions in USD."""
-        return math.fsum(step.gas_cost_usd for step in self.transactions)
+        return self._costs_usd[0]
 
     @property
     def conversion_usd(self) -> float:
         """Conversion fees of all transactions in USD."""
-        return math.fsum(step.conversion_cost_usd for step in self.transactions)
+        return self._costs_usd[1]
 
     @property
     def costs_usd(self) -> float:
@@ -329,12 +365,12 @@ class Settlement:
     @property
     def aum_before_usd(self) -> float:
         """AUM before the first transaction."""
-        return self.before.aum_usd(self.prices_usd)
+        return self._aum_usd[0]
 
     @property
     def aum_after_usd(self) -> float:
         """AUM after the last transaction; lower than before by the costs."""
-        return self.after.aum_usd(self.prices_usd)
+        return self._aum_usd[1]
 
     @property
     def unaccounted_usd(self) -> float:

@@ -25,6 +25,7 @@ from stableyield.forecast.intervals import (
     movement_scale,
 )
 from stableyield.forecast.stability import instability_groups, next_instability_groups
+from stableyield.forecast.targets import credible_rates
 from stableyield.forecast.windows import carried_forward, horizon_mean, last_known, seen_twice
 from stableyield.market.panel import MarketView
 
@@ -33,7 +34,6 @@ Bools = NDArray[np.bool_]
 LEVELS = np.array([0.1, 0.5, 0.9])
 OWN_ERRORS_HALF = 50.0
 """Independent (not overlapping) errors at which a pool's own quantiles weigh one half."""
-CREDIBLE_RATE_PCT = 1e9
 MAX_TVL_RATIO = 5.0
 MAX_APY_RATIO = 2.0
 
@@ -120,7 +120,7 @@ class Baseline:
         """
         horizon_days = checked_horizon(horizon_days)
         n_rows = self._n_rows(horizon_days)
-        apy = _believed_apy(view.pool_series.apy_pct[-n_rows:])
+        apy = credible_rates(view.pool_series.apy_pct[-n_rows:])
         tvl = _log_tvl(view.pool_series.tvl_usd[-n_rows:])
         point, quantiles = self._predict_apy(apy, horizon_days)
         log_tvl, log_quantiles = self._predict(tvl, np.ones_like(tvl), horizon_days, LEVELS[:1])
@@ -159,17 +159,17 @@ class Baseline:
         tvl_usd = view.pool_series.tvl_usd[-n_rows:]
         short = rules.last_row(self.rule)
         if short is None or short.reach_days > len(apy_pct):
-            apy, tvl = _believed_apy(apy_pct), _log_tvl(tvl_usd)
+            apy, tvl = credible_rates(apy_pct), _log_tvl(tvl_usd)
             point, log_tvl = self._point(apy, horizon_days), self._point(tvl, horizon_days)
             return point, np.expm1(_limited_log_tvl(log_tvl, last_known(tvl)))
         n_recent = self.window.max_age_days + 1
         n_short = max(short.reach_days, n_recent)
         # APY and log TVL side by side: one pass for both
-        series = np.hstack([_believed_apy(apy_pct[-n_short:]), _log_tvl(tvl_usd[-n_short:])])
+        series = np.hstack([credible_rates(apy_pct[-n_short:]), _log_tvl(tvl_usd[-n_short:])])
         base = last_known(series[-n_recent:])
         seen = np.isfinite(series).sum(axis=0)
         if np.any((seen < 2) & np.isfinite(base)):
-            seen = np.isfinite(np.hstack([_believed_apy(apy_pct), _log_tvl(tvl_usd)])).sum(axis=0)
+            seen = np.isfinite(np.hstack([credible_rates(apy_pct), _log_tvl(tvl_usd)])).sum(axis=0)
         points = base + short.point(series[-short.reach_days :] - base)
         points, n_pools = np.where(seen >= 2, points, np.nan), apy_pct.shape[1]
         return points[:n_pools], np.expm1(_limited_log_tvl(points[n_pools:], base[n_pools:]))
@@ -183,7 +183,7 @@ class Baseline:
             When ``horizon_days`` is not a whole number from 1 to 365.
         """
         n_rows = self._n_rows(checked_horizon(horizon_days))
-        apy = _believed_apy(view.pool_series.apy_pct[-n_rows:])
+        apy = credible_rates(view.pool_series.apy_pct[-n_rows:])
         q10: Floats = self._predict_apy(apy, horizon_days)[1][0]
         return q10
 
@@ -232,12 +232,6 @@ class Baseline:
         weight = np.where(is_cold_start(series), 0.0, weight)
         point = last_known(series) + points[-1]
         return point, point + error_quantiles(past, levels, weight)
-
-
-def _believed_apy(apy_pct: Floats) -> Floats:
-    """APY in percent; NaN where unknown or not credible."""
-    believed = (apy_pct >= -100.0) & (apy_pct <= CREDIBLE_RATE_PCT)
-    return np.where(believed, apy_pct, np.nan)
 
 
 def _log_tvl(tvl_usd: Floats) -> Floats:

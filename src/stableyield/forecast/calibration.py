@@ -39,10 +39,11 @@ BLOCKS_HALF = 5.0
 """Independent outcomes, one after the other, at which a factor is half believed."""
 FACTOR_LIMITS = (0.5, 2.5)
 MIN_ROWS = 30
-STRETCH = 1.05
-"""Trees see less of the future than of the past: both sides were a little narrow everywhere."""
-HIGH_STRETCH_A_DAY = 0.01
-"""Rates rise further than they fall: the upper side is wider by this for every day ahead."""
+LOW_STRETCH = 1.03
+"""Trees see less of the future than of the past: both sides were a little narrow."""
+HIGH_STRETCH, HIGH_STRETCH_A_DAY = 1.10, 0.008
+"""Chosen on Aave and Compound 2021-2022 and realised vault returns of 2023, like `LOW_STRETCH`.
+Rates rise further than they fall: the upper side is wider, and more so with every day ahead."""
 LONG_HORIZON_DAYS = 10
 RANGE_WEIGHT = 0.5
 RANGE_BELOW, RANGE_ABOVE = 0.9, 2.0
@@ -80,13 +81,14 @@ class QuantileModels:
     def interval(self, rows: Rows, point_pct: Floats, factors: Factors) -> tuple[Floats, Floats]:
         """Calibrated q10 and q90 around the point forecast, percent."""
         low, high = self.predict(rows)
-        below = STRETCH * np.maximum(point_pct - low, 0.0)
-        stretch = STRETCH + HIGH_STRETCH_A_DAY * self.horizon_days
-        above = stretch * np.maximum(high - point_pct, 0.0)
+        below, above = np.maximum(point_pct - low, 0.0), np.maximum(high - point_pct, 0.0)
+        above *= HIGH_STRETCH + HIGH_STRETCH_A_DAY * self.horizon_days
         if self.horizon_days > LONG_HORIZON_DAYS:
             range_below, range_above = _own_range(rows, point_pct)
             below = (1.0 - RANGE_WEIGHT) * below + RANGE_WEIGHT * range_below
             above = (1.0 - RANGE_WEIGHT) * above + RANGE_WEIGHT * range_above
+        else:
+            below *= LOW_STRETCH
         group = volatility_class(rows)
         return point_pct - factors.low[group] * below, point_pct + factors.high[group] * above
 

@@ -18,6 +18,8 @@ from stableyield.domain.rates import Floats
 from stableyield.errors import ParameterError
 from stableyield.forecast.base import Forecast
 
+ERROR_LIMIT_POINTS = 100.0
+"""An error counts for at most this: one glitch does not decide who forecasts for all pools."""
 DRIFT_COLUMNS = (
     *("date", "method", "horizon_days", "n_days", "n", "mae", "baseline", "mae_baseline"),
     *("coverage_q10", "coverage_q90", "is_fallback"),
@@ -67,7 +69,8 @@ class DayScore:
     n : int
         Pools that could be scored; a day with none is no scored day.
     error_sums : tuple of float
-        Sum of absolute errors, percentage points: the model's, then each baseline's.
+        Sum of absolute errors, percentage points, each at most 100: the model's, then each
+        baseline's.
     n_quantiles, n_below_q10, n_within_q90 : int
         Pools with the model's q10 and q90; outcomes below q10; outcomes not above q90.
     """
@@ -147,11 +150,16 @@ def day_score(origin: date, said: Sequence[Forecast], target: Floats) -> DayScor
     return DayScore(
         origin,
         int(rows.sum()),
-        tuple(float(np.abs(target[rows] - f.apy_pct[rows]).sum()) for f in said),
+        tuple(float(held_errors(target[rows] - f.apy_pct[rows]).sum()) for f in said),
         int(stated.sum()),
         int((target[stated] < model.apy_q10_pct[stated]).sum()),
         int((target[stated] <= model.apy_q90_pct[stated]).sum()),
     )
+
+
+def held_errors(errors: Floats) -> Floats:
+    """Absolute errors, none above `ERROR_LIMIT_POINTS`."""
+    return np.minimum(np.abs(errors), ERROR_LIMIT_POINTS)
 
 
 def latest_scored(

@@ -11,7 +11,7 @@ import pandas as pd
 from stableyield.forecast.baselines import BASELINES
 from stableyield.forecast.bootstrap import sums_by_origin
 from stableyield.forecast.collect import Rows
-from stableyield.forecast.drift import DayScore, DriftRules, drift_frame, judge
+from stableyield.forecast.drift import DayScore, DriftRules, drift_frame, held_errors, judge
 
 
 def drift_of_rows(
@@ -41,7 +41,7 @@ def drift_of_rows(
 def _day_scores(rows: Rows, methods: Sequence[str], origins: Sequence[date]) -> list[DayScore]:
     places = [rows.row_of(method) for method in methods]
     n = np.bincount(rows.origin, minlength=rows.n_origins)
-    sums = sums_by_origin(np.abs(rows.errors[places]), rows.origin, rows.n_origins)
+    sums = sums_by_origin(held_errors(rows.errors[places]), rows.origin, rows.n_origins)
     low, high = rows.gaps[places[0], 0], rows.gaps[places[0], 2]
     stated = np.isfinite(low) & np.isfinite(high)
     counts = sums_by_origin(

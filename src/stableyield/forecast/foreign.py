@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stableyield.forecast.base import Forecast, checked_horizon, is_cold_start
 from stableyield.forecast.stability import instability_groups, next_instability_groups
-from stableyield.market.panel import MarketView
+from stableyield.market.panel import MarketView, PoolSeries
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -19,9 +22,18 @@ class ForeignForecaster:
     nothing of ours is put in its place. A negative TVL is unknown and flagged. The horizon is
     whatever the foreign forecaster had; the asked one is only recorded. There is no q50, q90 or
     TVL quantile.
+
+    Parameters
+    ----------
+    name : str
+    risk_adjusted : bool
+        Serve ``pred_global_apy_risk_adj`` instead of ``pred_global_apy``, and
+        ``pred_global_tvl_risk_adj`` instead of ``pred_global_tvl`` where it is known. The risk is
+        in the number then, so there is no q10 that would count it again.
     """
 
     name: str = "foreign"
+    risk_adjusted: bool = False
 
     def forecast(self, view: MarketView, horizon_days: int) -> Forecast:
         """The foreign forecast of every pool of ``view``; NaN where there is none.
@@ -34,12 +46,7 @@ class ForeignForecaster:
         horizon_days = checked_horizon(horizon_days)
         series = view.pool_series
         apy, q10, tvl = (
-            np.where(np.isfinite(rows[-1]), rows[-1], np.nan)
-            for rows in (
-                series.forecast_apy_pct,
-                series.forecast_apy_q10_pct,
-                series.forecast_tvl_usd,
-            )
+            np.where(np.isfinite(row), row, np.nan) for row in self._rows_of_today(series)
         )
         is_negative = tvl < 0.0
         unknown = np.full(len(view.pools), np.nan)
@@ -62,4 +69,16 @@ class ForeignForecaster:
                 "taken as unknown"
                 for i in np.flatnonzero(is_negative)
             ),
+        )
+
+    def _rows_of_today(self, series: PoolSeries) -> tuple[Floats, Floats, Floats]:
+        """APY, its 10 % quantile and TVL as they came."""
+        tvl = series.forecast_tvl_usd[-1]
+        if not self.risk_adjusted:
+            return series.forecast_apy_pct[-1], series.forecast_apy_q10_pct[-1], tvl
+        adjusted = series.forecast_tvl_risk_adj_usd[-1]
+        return (
+            series.forecast_apy_risk_adj_pct[-1],
+            np.full(len(tvl), np.nan),
+            np.where(np.isfinite(adjusted), adjusted, tvl),
         )

@@ -1,5 +1,8 @@
 """Gas price of the next days: between the last value and the week's median, on a log scale.
 
+Weekends are cheap: each day of the week has its usual distance from the level of its week, the
+median of the past year, which is taken off the prices and put back for the days forecast.
+
 How far towards the median lies halfway between a prior and the share, of eleven, that had the
 smallest mean absolute log error over the past year. Log errors weigh a calm day at 2 gwei like a
 storm at 300; the quantiles are those of the same past errors. Only days up to the last one given
@@ -11,16 +14,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from stableyield.domain.rates import Floats
 from stableyield.forecast.base import checked_horizon
-from stableyield.forecast.windows import carried_forward, horizon_mean, trailing_median
+from stableyield.forecast.windows import (
+    carried_forward,
+    horizon_mean,
+    trailing_mean,
+    trailing_median,
+)
 from stableyield.market.panel import GasSeries
 
 MEDIAN_DAYS = 7
 MAX_AGE_DAYS = 3
 LEARNING_DAYS = 365
 MIN_ERRORS = 30
+WEEK_DAYS = 7
+USUAL_WEEKS_HALF = 8.0
+"""Weeks of history at which the usual distance of a day of the week is half believed."""
+MIN_WEEKS = 4
 SHARES = np.linspace(0.0, 1.0, 11)
 PRIOR_SHARE, PRIOR_SHARE_A_DAY, LARGEST_PRIOR_SHARE = 0.3, 0.05, 0.6
 """Best shares of 2018-2020: for the next day, for each further day, and at most."""
@@ -66,13 +79,17 @@ def forecast_gas(gas: GasSeries, horizon_days: int) -> GasForecast:
     price = np.where((price > 0.0) & np.isfinite(price), price, np.nan)
     if not np.isfinite(price).any():
         return GasForecast(horizon_days, np.nan, np.nan, np.nan, np.nan)
-    last = carried_forward(np.log(price), MAX_AGE_DAYS)[:, 0]
-    middle = trailing_median(np.log(price), MEDIAN_DAYS)[:, 0]
-    outcome = np.log(horizon_mean(price, horizon_days)[:, 0])
+    usual = _usual_distance(np.log(price[:, 0]), horizon_days)
+    level = np.log(price) - usual[: len(price), None]
+    last = carried_forward(level, MAX_AGE_DAYS)[:, 0]
+    middle = trailing_median(level, MEDIAN_DAYS)[:, 0]
+    # of the days forecast: rows s+1 .. s+H on row s
+    season = np.log(sliding_window_view(np.exp(usual), horizon_days)[1:].mean(axis=1))
+    outcome = np.log(horizon_mean(price, horizon_days)[:, 0]) - season
     known = np.isfinite(outcome) & np.isfinite(last)
     share = _share(last[known], middle[known], outcome[known], horizon_days)
-    point = last[-1] + share * (middle[-1] - last[-1])
     errors = outcome[known] - (last + share * (middle - last))[known]
+    point = last[-1] + share * (middle[-1] - last[-1]) + season[-1]
     low, high = np.nan, np.nan
     if len(errors) >= MIN_ERRORS:
         low, high = point + np.quantile(errors, [0.1, 0.9])
@@ -83,6 +100,25 @@ def forecast_gas(gas: GasSeries, horizon_days: int) -> GasForecast:
         q90_gwei=float(np.exp(max(high, point))),
         median_share=share,
     )
+
+
+def _usual_distance(log_price: Floats, horizon_days: int) -> Floats:
+    """Usual distance of each row's day of the week from the mean of the seven days up to it.
+
+    Shape (n_days + horizon_days,): the next days' too. Days are told apart by their place in
+    the history; the seven distances add up to 0, and are 0 with
+    fewer than four weeks.
+    """
+    n_days = len(log_price)
+    distance = log_price - trailing_mean(log_price[:, None], WEEK_DAYS)[:, 0]
+    distance[: WEEK_DAYS - 1] = np.nan  # no whole week before them
+    usual = np.zeros(WEEK_DAYS)
+    for k in range(WEEK_DAYS):
+        known = distance[k::WEEK_DAYS]
+        known = known[np.isfinite(known)]
+        if len(known) >= MIN_WEEKS:
+            usual[k] = np.median(known) * len(known) / (len(known) + USUAL_WEEKS_HALF)
+    return np.resize(usual - usual.mean(), n_days + horizon_days)
 
 
 def _share(last: Floats, middle: Floats, outcome: Floats, horizon_days: int) -> float:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from stableyield.domain.rates import DAYS_PER_YEAR, Floats, day_return
-from stableyield.forecast.windows import horizon_mean
+from stableyield.domain.rates import Floats
+from stableyield.forecast.targets import (
+    Target,
+    annual_pct,
+    credible_rates,
+    log_growth,
+    outcome_pct,
+)
 
 if TYPE_CHECKING:
-    from stableyield.forecast.targets import Target
     from stableyield.market.panel import MarketView
-
-CREDIBLE_RATE_PCT = 1e9
-CREDIBLE_PAID_PCT = 1e4
-"""A day that pays more than this a year is a glitch of the share price, not a rate."""
-
 
 POOL_FIELDS = (
     "apy_pct",
@@ -93,18 +93,8 @@ class Inputs:
         return annual_pct(self.log_growth)
 
     def outcome_pct(self, horizon_days: int, target: Target) -> Floats:
-        """What is to be forecast on each row, percent; the definition of `targets.apy_target`."""
-        quoted = horizon_mean(self.apy, horizon_days)
-        if target == "quoted":
-            return quoted
-        grown = annual_pct(horizon_mean(self.log_growth, horizon_days))
-        return np.where(np.isfinite(self.log_growth).any(axis=0), grown, quoted)
-
-
-def annual_pct(log_growth_1d: Floats) -> Floats:
-    """APY in percent of a mean daily logarithm of growth."""
-    result: Floats = 100.0 * np.expm1(DAYS_PER_YEAR * log_growth_1d)
-    return result
+        """What is to be forecast on each row, percent: what forecasts are judged by."""
+        return outcome_pct(self.apy, self.log_growth, horizon_days, target)
 
 
 _BY_POOL = ("apy", "base", "reward", "log_growth", "tvl", "utilisation")
@@ -130,10 +120,10 @@ def inputs_of(view: MarketView, n_rows: int) -> Inputs:
         pool_ids=tuple(view.pool_ids[i] for i in order),
         token_of=_numbered([tuple(sorted(view.pools[i].tokens)) for i in order]),
         protocol_of=_numbered([view.pools[i].protocol for i in order]),
-        apy=_rates(recent(series.apy_pct)),
-        base=_rates(recent(series.apy_base_pct)),
-        reward=_rates(recent(series.apy_reward_pct)),
-        log_growth=_log_growth(recent(series.return_1d)),
+        apy=credible_rates(recent(series.apy_pct)),
+        base=credible_rates(recent(series.apy_base_pct)),
+        reward=credible_rates(recent(series.apy_reward_pct)),
+        log_growth=log_growth(recent(series.return_1d)),
         tvl=_log_amounts(recent(series.tvl_usd)),
         utilisation=np.clip(utilisation, 0.0, 1.5),
         gas=_logs(view.gas.gas_gwei[-n_rows:, None]),
@@ -144,17 +134,6 @@ def inputs_of(view: MarketView, n_rows: int) -> Inputs:
 def _numbered(names: Sequence[Hashable]) -> NDArray[np.int64]:
     number = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return np.array([number[name] for name in names], dtype=np.int64)
-
-
-def _rates(values: Floats) -> Floats:
-    believed = (values >= -100.0) & (values <= CREDIBLE_RATE_PCT)
-    return np.where(believed, values, np.nan)
-
-
-def _log_growth(return_1d: Floats) -> Floats:
-    known = (return_1d >= -1.0) & (return_1d <= day_return(CREDIBLE_PAID_PCT / 100.0))
-    survived = np.maximum(return_1d, -1.0 + 1e-12)  # all is lost: -100 %, not an error
-    return np.log1p(np.where(known, survived, np.nan))
 
 
 def _log_amounts(values: Floats) -> Floats:

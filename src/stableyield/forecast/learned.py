@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from functools import cached_property
 from operator import is_
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,11 @@ class LearnedForecaster:
     settings : LearnedSettings, optional
     groups : sequence of FeatureGroup, optional
         What the models see; `FEATURE_GROUPS` unless given.
+
+    Attributes
+    ----------
+    fit_seconds : float
+        Wall seconds that this instance has spent on fitting so far.
     """
 
     name = "learned"
@@ -106,6 +112,7 @@ class LearnedForecaster:
     ) -> None:
         self.settings = settings or LearnedSettings()
         self.groups = tuple(groups)
+        self.fit_seconds = 0.0
         self._memory = _Memory()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -191,10 +198,11 @@ class LearnedForecaster:
         return {
             "model_version": self.model_version,
             "features_hash": feature_hash(self.groups),
+            "feature_groups": [group.__qualname__ for group in self.groups],
             "settings": asdict(self.settings),
             "models": [
                 {"refit_day": day.isoformat(), "horizon_days": horizon, **_described(fitted.apy)}
-                for (day, horizon), fitted in self._memory.fitted.items()
+                for (day, horizon), fitted in sorted(self._memory.fitted.items(), key=_when)
             ],
         }
 
@@ -208,16 +216,22 @@ class LearnedForecaster:
         refit_day = self.refit_day(view.day)
         key = (refit_day, horizon_days)
         if key not in memory.fitted:
-            if memory.lessons is None or memory.lessons[0] != refit_day:
-                memory.lessons = (refit_day, self._lessons(view, refit_day))
-            lessons = memory.lessons[1]
-            memory.fitted[key] = Fitted(
-                refit_day, fit_model(lessons, horizon_days), fit_tvl(lessons, horizon_days)
-            )
+            began = perf_counter()
+            memory.fitted[key] = self._fit(memory, view, refit_day, horizon_days)
+            self.fit_seconds += perf_counter() - began
             if len(memory.fitted) > KEPT_MODELS:
                 memory.fitted.popitem(last=False)
         memory.fitted.move_to_end(key)
         return memory.fitted[key]
+
+    def _fit(self, memory: _Memory, view: MarketView, refit_day: date, horizon_days: int) -> Fitted:
+        """Models of one refit day and horizon; none when the history begins after that day."""
+        if np.datetime64(refit_day) < view.days[0]:
+            return Fitted(refit_day, None, None)
+        if memory.lessons is None or memory.lessons[0] != refit_day:
+            memory.lessons = (refit_day, self._lessons(view, refit_day))
+        lessons = memory.lessons[1]
+        return Fitted(refit_day, fit_model(lessons, horizon_days), fit_tvl(lessons, horizon_days))
 
     def _lessons(self, view: MarketView, refit_day: date) -> Lessons:
         """What was known on the refit day, whatever came since."""
@@ -240,6 +254,10 @@ class LearnedForecaster:
                 *forecast.flags,
             ),
         )
+
+
+def _when(entry: tuple[tuple[date, int], Fitted]) -> tuple[date, int]:
+    return entry[0]
 
 
 def _described(model: FittedModel | None) -> dict[str, Any]:

@@ -116,6 +116,8 @@ def _paired(rows: Floats, decay: float | None) -> Floats:
 
 def trailing_median(values: Floats, days: int) -> Floats:
     """Median of the known values among the last ``days`` rows; NaN where there is none."""
+    if len(values) == 0:
+        return values.copy()
     padded = np.concatenate([np.full((days - 1, values.shape[1]), np.nan), values])
     return median_of_last_axis(sliding_window_view(padded, days, axis=0))
 

@@ -23,6 +23,7 @@ from stableyield.loops.formulas import (
 )
 from stableyield.loops.rate_curve import RateCurve, diluted_borrow_apr, diluted_supply_apr
 from stableyield.loops.rate_files import rates_from_table, rates_from_wide, read_loop_rates
+from stableyield.loops.rate_sources import rates_from_fetched, rates_from_store
 from stableyield.loops.rates import LoopRates, choose_markets
 from stableyield.loops.result import LoopResult
 from stableyield.loops.risk_table import (
@@ -78,6 +79,8 @@ __all__ = [
     "notebook_days",
     "pool_table",
     "position_ltv",
+    "rates_from_fetched",
+    "rates_from_store",
     "rates_from_table",
     "rates_from_wide",
     "read_loop_rates",

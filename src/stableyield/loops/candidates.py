@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 
 from stableyield.loops.accounting import LegRates, LoopBook, Prices, Target
@@ -38,7 +39,8 @@ class DayView:
         ``rates(asset, debt_asset, supplied_usd, borrowed_usd)``: rates of both legs with a
         position of this size; rewards after the haircut.
     terms : callable
-        ``terms(asset, debt_asset, is_open)``: what the market allows, to a new or a held position.
+        ``terms(asset, debt_asset, opened_on)``: what the market allows to a position that was
+        opened on that day; to a new one where it is None.
     cash_usd, supplied_usd, borrowed_usd : mapping of asset to float
         Withdrawable cash, deposits and debt of the market; NaN where unknown.
     prices : mapping of asset to float
@@ -49,7 +51,7 @@ class DayView:
     assets: Sequence[str]
     borrowable: frozenset[str]
     rates: Callable[[str, str, float, float], LegRates]
-    terms: Callable[[str, str, bool], RiskParameters]
+    terms: Callable[[str, str, date | None], RiskParameters]
     cash_usd: Mapping[str, float]
     prices: Mapping[str, float]
     gas_usd: float
@@ -63,12 +65,13 @@ class DayView:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A book, how it was built, and how long its spread has been negative."""
+    """A book, how and on which day its pair was built, and how long its spread is negative."""
 
     book: LoopBook
     state: LoopState = LoopState.FLAT
     rounds: int = 0
     negative_days: int = 0
+    opened_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ def loop_candidate(
     asset, debt_asset = pair
     if asset == debt_asset and not _has_rewards(view, asset):
         return ""
-    terms, names = view.terms(asset, debt_asset, False), f"{asset}/{debt_asset}"
+    terms, names = view.terms(asset, debt_asset, None), f"{asset}/{debt_asset}"
     if terms.ltv <= 0.0 or not terms.is_borrowable:
         return f"{names}: {'no collateral' if terms.ltv <= 0.0 else 'not borrowable'}"
     size, flag = _size(settings, terms, names)
@@ -184,12 +187,12 @@ def _no_room(view: DayView, pair: tuple[str, str], supply_usd: float, debt_usd: 
         return "too little cash to borrow"
     if _is_over_supply_cap(view, asset, debt_asset, supply_usd):
         return "supply cap"
-    cap_usd = view.terms(asset, debt_asset, False).borrow_cap * view.prices[debt_asset]
+    cap_usd = view.terms(asset, debt_asset, None).borrow_cap * view.prices[debt_asset]
     return "borrow cap" if view.borrowed_usd.get(debt_asset, math.nan) + debt_usd > cap_usd else ""
 
 
 def _is_over_supply_cap(view: DayView, asset: str, debt_asset: str, supply_usd: float) -> bool:
-    cap_usd = view.terms(asset, debt_asset, False).supply_cap * view.prices[asset]
+    cap_usd = view.terms(asset, debt_asset, None).supply_cap * view.prices[asset]
     return view.supplied_usd.get(asset, math.nan) + supply_usd > cap_usd
 
 

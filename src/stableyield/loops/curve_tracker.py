@@ -11,7 +11,9 @@ on those that follow.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Literal
 
 import numpy as np
@@ -85,6 +87,7 @@ class CurveTracker:
         self._shares = seen.reserve_factor
         self._waiting: list[int] = []  # contradict the current curve
         self._since: list[int] = []  # agree with it, but came after the first that contradicts
+        self._settled: list[Description] = []  # of the stretches before the last described one
         self.stretches: list[Stretch] = []
 
     def add(self, row: int) -> None:
@@ -110,11 +113,14 @@ class CurveTracker:
         """The curve of a stretch, with what it did not show filled in; nothing before the first."""
         if not self.stretches:
             return None
-        before = None
-        for stretch in self.stretches[: index % len(self.stretches) + 1]:
-            described = self._described(stretch, before)
-            before = described.curve
-        return described
+        place = index % len(self.stretches)
+        for stretch in self.stretches[len(self._settled) : place]:
+            self._settled.append(self._described(stretch, self._curve_before(len(self._settled))))
+        return self._described(self.stretches[place], self._curve_before(place))
+
+    def _curve_before(self, place: int) -> RateCurve | None:
+        """The curve of the stretch before ``place``; all but the last one change no more."""
+        return self._settled[place - 1].curve if place else None
 
     def _is_explained(self, current: Stretch, row: int) -> bool:
         """Whether the current curve reproduces a reading, as it is or fitted anew with it."""
@@ -227,9 +233,9 @@ class CurveTracker:
     def _share(self, stretch: Stretch) -> tuple[float, Basis]:
         """The reserve factor: median of the last readings, where that can be one."""
         shares = self._shares[stretch.rows[-_SHARE_READINGS:]]
-        shares = shares[~np.isnan(shares)]
-        share = float(np.median(shares)) if len(shares) else -1.0
-        if 0.0 <= share < 1.0 and np.ptp(shares) <= 2.0 * _SHARE_STEP:
+        seen = [share for share in shares.tolist() if not math.isnan(share)]
+        share = median(seen) if seen else -1.0
+        if 0.0 <= share < 1.0 and max(seen) - min(seen) <= 2.0 * _SHARE_STEP:
             return share, "seen"
         return ASSUMED_RESERVE_FACTOR, "assumed"
 

@@ -97,7 +97,8 @@ def _run_day(days: MarketDays, row: int, position: Position) -> tuple[DayRecord,
         pair = view.pair_prices(target.asset, target.debt_asset)
         after = moved(start_usd - decision.cost.total_usd, target, pair)
     rates, stale = days.realised(row, after)
-    step = _earn(days, row, after, rates)
+    opened_on = _opened_on(position, after, days.day(row))
+    step = _earn(days, row, after, rates, opened_on)
     then = days.pair_prices(row + 1, step.book)
     parts: dict[Part, float] = {"costs": -decision.cost.total_usd, **step.parts}
     end_usd = step.book.equity_usd(then)
@@ -122,10 +123,19 @@ def _run_day(days: MarketDays, row: int, position: Position) -> tuple[DayRecord,
         liquidation=step.liquidation,
         flags=(*decision.flags, *stale, *step.flags, *_price_flags(days, row + 1, after)),
     )
-    return record, _next(position, record)
+    return record, _next(position, record, opened_on)
 
 
-def _next(position: Position, record: DayRecord) -> Position:
+def _opened_on(position: Position, after: LoopBook, day: date) -> date | None:
+    """The day on which the pair that is held after the decision was opened; None without debt."""
+    if not after.debt_asset:
+        return None
+    held = position.book
+    is_same = (after.asset, after.debt_asset) == (held.asset, held.debt_asset)
+    return position.opened_on if is_same else day
+
+
+def _next(position: Position, record: DayRecord, opened_on: date | None) -> Position:
     """The position that the next day finds; a new pair starts to count its spread anew."""
     target, end = record.decision.target, record.end
     is_same = (end.asset, end.debt_asset) == (position.book.asset, position.book.debt_asset)
@@ -134,10 +144,13 @@ def _next(position: Position, record: DayRecord) -> Position:
         record.decision.state,
         rounds=position.rounds if target is None else target.rounds,
         negative_days=position.negative_days if is_same else 0,
+        opened_on=opened_on if end.debt_asset else None,
     )
 
 
-def _earn(days: MarketDays, row: int, book: LoopBook, rates: LegRates) -> _Step:
+def _earn(
+    days: MarketDays, row: int, book: LoopBook, rates: LegRates, opened_on: date | None
+) -> _Step:
     """Accrue a book to the next row; liquidators call at the day's low, then at its close."""
     now, then = days.pair_prices(row, book), days.pair_prices(row + 1, book)
     low = days.pair_prices(row + 1, book, at_low=True)
@@ -145,7 +158,7 @@ def _earn(days: MarketDays, row: int, book: LoopBook, rates: LegRates) -> _Step:
     if not book.debt_asset or not book.is_supplied:
         earned = accrue(book, rates, years, now, then)
         return _Step(earned.book, math.inf, _parts(earned), Liquidation(earned.book))
-    terms = days.terms_of(days.day(row), book.asset, book.debt_asset, True)
+    terms = days.terms_of(days.day(row), book.asset, book.debt_asset, opened_on)
     call = LiquidationTerms(terms.liquidation_threshold, terms.liquidation_bonus)
     earned = accrue(book, rates, years, now, low)
     at_low = liquidate(earned.book, low, call)

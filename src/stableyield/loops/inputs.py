@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 
 from stableyield.domain.costs import gas_fee_usd
 from stableyield.errors import MissingDataError
+from stableyield.loops.rates import LoopRates, day_counts
 from stableyield.loops.settings import LoopCosts
 from stableyield.market.contracts import check_table
 from stableyield.market.layouts.side_data import prices_of
 from stableyield.market.pegged import may_be_taken_at_par
-
-if TYPE_CHECKING:
-    from stableyield.loops.rates import LoopRates
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -150,3 +148,23 @@ def gas_per_transaction(
 
 
 _MAINNET = "Gas on {} is charged at Ethereum mainnet's price, which is dear for a rollup."
+
+
+def rates_said(rates: LoopRates) -> tuple[str, ...]:
+    """What was done about readings and amounts that the rates do not have, one sentence each."""
+    known = np.isfinite(rates.supply_apr)
+    begun = np.maximum.accumulate(known, axis=0)
+    bridged = day_counts(rates, known & ~rates.is_fresh)
+    unknown = day_counts(rates, begun & ~known)
+    no_cash = day_counts(rates, known & np.isnan(rates.available_usd))
+    said = list(rates.notes)
+    if bridged:
+        said.append(f"{rates.name}: the last reading was carried over for {bridged}.")
+    if unknown:
+        said.append(
+            f"{rates.name}: no rate, or a longer gap: the coin is left and cannot be used, for "
+            f"{unknown}."
+        )
+    if no_cash:
+        said.append(f"{rates.name}: the cash is unknown and taken as enough for {no_cash}.")
+    return tuple(said)

@@ -79,6 +79,8 @@ def decide(view: DayView, position: Position, settings: LoopSettings) -> Decisio
     """
     if reason := _forced(view, position, settings):
         return _leave(view, position, settings, reason)
+    if _has_no_choice(view, position.book, settings):
+        return Decision(LoopAction.HOLD, LoopState.UNLEVERED)
     candidates, refusals = list_candidates(view, position, settings)
     return _move_if_better(view, position, settings, candidates, refusals)
 
@@ -102,12 +104,12 @@ def _forced(
     book = position.book
     if not book.is_supplied:
         return None
-    if reason := _illegal(view, book):
+    if reason := _illegal(view, position):
         return LoopAction.UNWIND, reason
     if not book.debt_asset:
         return None
     prices = view.pair_prices(book.asset, book.debt_asset)
-    threshold = view.terms(book.asset, book.debt_asset, True).liquidation_threshold
+    threshold = view.terms(book.asset, book.debt_asset, position.opened_on).liquidation_threshold
     health = book.health_factor(prices, threshold)
     if health < settings.min_health_factor:
         return LoopAction.DELEVERAGE, f"health factor {health:.3f}"
@@ -117,15 +119,16 @@ def _forced(
     return None
 
 
-def _illegal(view: DayView, book: LoopBook) -> str:
-    """Why what is held could not be opened today for a reason other than size."""
+def _illegal(view: DayView, position: Position) -> str:
+    """Why what is held may not be held on, for a reason other than its size."""
+    book = position.book
     if book.asset not in view.assets:
         return f"{book.asset} has no rate or price"
     if not book.debt_asset:
         return ""
     if book.debt_asset not in view.borrowable:
         return f"{book.debt_asset} has no borrow rate or price"
-    terms = view.terms(book.asset, book.debt_asset, True)
+    terms = view.terms(book.asset, book.debt_asset, position.opened_on)
     if terms.ltv <= 0.0:
         return f"{book.asset} is no collateral any more"
     return "" if terms.is_borrowable else f"{book.debt_asset} is not borrowable any more"
@@ -181,6 +184,12 @@ def _as_far_as_cash_goes(
 
 
 # --- what may happen ------------------------------------------------------------------------------
+
+
+def _has_no_choice(view: DayView, book: LoopBook, settings: LoopSettings) -> bool:
+    """Without leverage, in the only coin there is."""
+    is_plain = settings.target.leverage == 1.0 and not book.debt_asset
+    return is_plain and book.is_supplied and tuple(view.assets) == (book.asset,)
 
 
 def _move_if_better(

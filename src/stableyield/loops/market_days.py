@@ -20,8 +20,8 @@ from stableyield.loops.settings import LoopSettings
 
 Floats = NDArray[np.float64]
 
-# ``(day, asset, debt_asset, is_open)``
-TermsOf = Callable[[date, str, str, bool], RiskParameters]
+# ``(day, asset, debt_asset, opened_on)``; ``opened_on`` is None of a new position
+TermsOf = Callable[[date, str, str, date | None], RiskParameters]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class MarketDays:
     gas_usd : ndarray of shape (n_days,)
         Of one plain transaction.
     terms_of : callable
-        ``terms_of(day, asset, debt_asset, is_open)``.
+        ``terms_of(day, asset, debt_asset, opened_on)``.
     settings : LoopSettings
     impact : callable, optional
         How our own size changes the rates of a row; absent: not at all.
@@ -85,7 +85,7 @@ class MarketDays:
             assets=tuple(names[supply]),
             borrowable=frozenset(names[borrow]),
             rates=lambda asset, debt, own, owed: self._quoted(row, asset, debt, Sizes(own, owed)),
-            terms=lambda asset, debt, is_open: self.terms_of(day, asset, debt, is_open),
+            terms=lambda asset, debt, opened_on: self.terms_of(day, asset, debt, opened_on),
             cash_usd=by_asset(self.rates.available_usd),
             prices={"": 1.0, **by_asset(self.prices.close)},
             gas_usd=float(self.gas_usd[row]),

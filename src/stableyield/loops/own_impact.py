@@ -7,7 +7,7 @@ supplying at ``S + L E``, borrowing at ``B + (L - 1) E``. It is added to the rat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from stableyield.loops.accounting import LegRates
 from stableyield.loops.calibration import calibrate_daily
 from stableyield.loops.market_days import Sizes
 from stableyield.loops.rate_curve import RateCurve, diluted_borrow_apr, diluted_supply_apr
-from stableyield.loops.rates import LoopRates
+from stableyield.loops.rates import LoopRates, day_counts
 
 _NOTHING = Sizes(0.0, 0.0)
 
@@ -33,6 +33,7 @@ class KinkedImpact:
 
     rates: LoopRates
     curves: tuple[Mapping[str, RateCurve], ...]
+    _without_us: dict[tuple[int, str, bool], float] = field(default_factory=dict, repr=False)
 
     def __call__(
         self, row: int, asset: str, debt_asset: str, rates: LegRates, sizes: Sizes
@@ -57,7 +58,10 @@ class KinkedImpact:
             return 0.0
         diluted = diluted_supply_apr if is_supply else diluted_borrow_apr
         with_us = diluted(curve, supplied, borrowed, own.supplied_usd, own.borrowed_usd)
-        return with_us - diluted(curve, supplied, borrowed, 0.0, 0.0)
+        place = row, asset, is_supply
+        if place not in self._without_us:
+            self._without_us[place] = diluted(curve, supplied, borrowed, 0.0, 0.0)
+        return with_us - self._without_us[place]
 
 
 def kinked_impact(rates: LoopRates) -> tuple[KinkedImpact, tuple[str, ...]]:
@@ -65,10 +69,9 @@ def kinked_impact(rates: LoopRates) -> tuple[KinkedImpact, tuple[str, ...]]:
     curves = calibrate_daily(rates)
     has_rate = np.isfinite(rates.supply_apr)
     has_curve = np.array([[asset in known for asset in rates.assets] for known in curves])
-    missing = (has_rate & ~has_curve).sum(axis=0)
+    missing = has_rate & ~has_curve
     said = [f"{rates.name}: own size moves both rates along curves fitted to the history."]
     if missing.any():
-        each = zip(rates.assets, missing.tolist(), strict=True)
-        days = ", ".join(f"{asset} {n} days" for asset, n in each if n)
+        days = day_counts(rates, missing)
         said.append(f"{rates.name}: no rate model is known, so no own impact, for {days}.")
     return KinkedImpact(rates, curves), tuple(said)

@@ -7,7 +7,9 @@ day (`stableyield.domain.lending.KinkedCurve`). A loop supplies ``L E`` to one r
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +21,7 @@ from stableyield.errors import ParameterError
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RateCurve:
     """Borrow APR by utilisation, with a kink: ``r0 + s1 U/U*``, then ``+ s2 (U-U*)/(1-U*)``.
 
@@ -48,7 +50,7 @@ class RateCurve:
     reserve_factor: float
 
     def __post_init__(self) -> None:
-        self.at(1.0, 1.0)  # has the bounds
+        self._unit  # noqa: B018 - has the bounds
 
     @property
     def slope_per_utilisation(self) -> float:
@@ -73,13 +75,18 @@ class RateCurve:
             deposits_usd=supplied_usd,
         )
 
+    @cached_property
+    def _unit(self) -> KinkedCurve:
+        """The curve on a reserve of 1 USD: rates depend on utilisation only."""
+        return self.at(1.0, 1.0)
+
     def borrow_apr(self, utilisation: Floats) -> Floats:
         """APR (fraction) that borrowers pay at ``utilisation``."""
-        return self.at(1.0, 1.0).borrow_apr(utilisation)
+        return self._unit.borrow_apr(utilisation)
 
     def supply_apr(self, utilisation: Floats) -> Floats:
         """APR (fraction) that suppliers get at ``utilisation``."""
-        return self.at(1.0, 1.0).supply_apr(utilisation)
+        return self._unit.supply_apr(utilisation)
 
 
 class UtilisationCurve(Protocol):
@@ -148,14 +155,13 @@ def diluted_borrow_apr(
 
 
 def _utilisation(supplied: float, borrowed: float, own_supply: float, own_borrow: float) -> Floats:
-    sizes = {
-        "supplied_usd": supplied,
-        "borrowed_usd": borrowed,
-        "own_supply_usd": own_supply,
-        "own_borrow_usd": own_borrow,
-    }
-    for name, size in sizes.items():
-        if not np.isfinite(size) or size < 0.0:
+    for name, size in (
+        ("supplied_usd", supplied),
+        ("borrowed_usd", borrowed),
+        ("own_supply_usd", own_supply),
+        ("own_borrow_usd", own_borrow),
+    ):
+        if not math.isfinite(size) or size < 0.0:
             raise ParameterError(f"{name} is {size}, must be finite and not negative")
     if supplied + own_supply <= 0.0:
         raise ParameterError("nothing is deposited", remedy="an empty reserve has no utilisation")

@@ -91,14 +91,21 @@ def rates_from_table(
         When the table breaks its contract, or one market has two reserves of one token.
     """
     origin = origin or Origin(TABLE)
-    checked = check_table(TABLE, frame, origin, confirm_percent=confirm_percent).frame
-    rows = checked.assign(**_extra_columns(frame, origin))
+    checked = check_table(TABLE, frame, origin, confirm_percent=confirm_percent)
+    rows = checked.frame.assign(**_extra_columns(frame, origin))
     rows["asset"] = [token_named(symbol) for symbol in rows["symbol"]]
     markets = rows.groupby(["chain", "protocol"], sort=True)
+    notes = _dropped_sentence(checked.n_dropped, origin)
     return tuple(
-        _market(market, str(chain), str(protocol), origin.file)
+        _market(market, str(chain), str(protocol), (origin.file, notes))
         for (chain, protocol), market in markets
     )
+
+
+def _dropped_sentence(n_dropped: int, origin: Origin) -> tuple[str, ...]:
+    if not n_dropped:
+        return ()
+    return (f"{origin.file}: {n_dropped} readings were replaced by a later one of the same day.",)
 
 
 def rates_from_wide(
@@ -169,8 +176,11 @@ def _extra_columns(frame: pd.DataFrame, origin: Origin) -> dict[str, Floats]:
     return {name: last[name].to_numpy() for name in names}
 
 
-def _market(rows: pd.DataFrame, chain: str, protocol: str, source: str) -> LoopRates:
-    """The arrays of one market from its rows."""
+def _market(
+    rows: pd.DataFrame, chain: str, protocol: str, told: tuple[str, tuple[str, ...]]
+) -> LoopRates:
+    """The arrays of one market from its rows, with the source's name and notes."""
+    source, notes = told
     _refuse_twins(rows, f"{source}, {protocol} on {chain}")
     assets = tuple(sorted(set(rows["asset"])))
     first = rows["date"].min()
@@ -201,6 +211,7 @@ def _market(rows: pd.DataFrame, chain: str, protocol: str, source: str) -> LoopR
         is_borrowable=grid(_column(rows, "borrowable", 1.0), 1.0) != 0.0,
         is_fresh=is_fresh,
         source=source,
+        notes=notes,
     )
 
 

@@ -49,6 +49,8 @@ class LoopRates:
         Whether the day has a row of its own; else its values are carried over or unknown.
     source : str
         Name of the file or frame.
+    notes : tuple of str
+        What was done about the source's traps, one sentence each.
     """
 
     chain: str
@@ -68,6 +70,7 @@ class LoopRates:
     is_borrowable: Flags
     is_fresh: Flags
     source: str
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape = (len(self.days), len(self.assets))
@@ -165,8 +168,14 @@ class LoopRates:
 
 
 def _array_names() -> tuple[str, ...]:
-    others = {"chain", "protocol", "days", "assets", "source"}
+    others = {"chain", "protocol", "days", "assets", "source", "notes"}
     return tuple(item.name for item in fields(LoopRates) if item.name not in others)
+
+
+def day_counts(rates: LoopRates, where: Flags) -> str:
+    """``USDC 3 days, USDT 1 day``: the coins with days on which ``where`` holds, in words."""
+    counts = zip(rates.assets, where.sum(axis=0).tolist(), strict=True)
+    return ", ".join(f"{asset} {n} {'day' if n == 1 else 'days'}" for asset, n in counts if n)
 
 
 def choose_markets(

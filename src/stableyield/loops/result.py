@@ -30,6 +30,10 @@ class LoopResult:
         price - liquidation + shortfall``.
     unlevered : DataFrame
         The same columns of the same machine at leverage 1: the alternative without a loop.
+    held : DataFrame
+        One row a market, coin (asset) and decision day of that coin supplied throughout: date,
+        target_date, market, asset, equity_start_usd, equity_usd, gas_usd, swap_usd, flash_usd,
+        turnover_usd.
     transactions : DataFrame
         date, market, action, from_pair, to_pair, leverage_before, leverage_after, n_transactions,
         turnover_usd, gas_usd, swap_usd, flash_usd, costs_usd, loss_usd (of a liquidation).
@@ -44,6 +48,7 @@ class LoopResult:
 
     daily: pd.DataFrame
     unlevered: pd.DataFrame
+    held: pd.DataFrame
     transactions: pd.DataFrame
     totals: dict[str, dict[str, Any]]
     settings: LoopSettings

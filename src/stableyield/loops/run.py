@@ -13,13 +13,14 @@ import pandas as pd
 
 from stableyield.errors import DayOutOfRangeError, MissingDataError
 from stableyield.loops.daily_run import DayRecord, run_days
-from stableyield.loops.inputs import gas_per_transaction, price_table
+from stableyield.loops.held import run_held
+from stableyield.loops.inputs import gas_per_transaction, price_table, rates_said
 from stableyield.loops.market_days import Impact, MarketDays
 from stableyield.loops.own_impact import kinked_impact
 from stableyield.loops.rates import LoopRates, choose_markets
 from stableyield.loops.result import LoopResult
 from stableyield.loops.risk_table import RiskParameters, RiskTable, shipped_risk_table
-from stableyield.loops.run_tables import daily_frame, totals_of, transactions_frame
+from stableyield.loops.run_tables import daily_frame, held_frame, totals_of, transactions_frame
 from stableyield.loops.settings import LoopSettings, LoopTarget
 
 _NOT_LISTED = RiskParameters(0.0, 0.0, 0.0, is_collateral=False, is_borrowable=False)
@@ -93,25 +94,40 @@ def run_loop_backtest(
     )
     spans, notes = _spans(chosen, settings)
     _refuse_without_pair(chosen)
-    plain = replace(settings, target=LoopTarget(leverage=1.0))
-    records: dict[str, list[DayRecord]] = {}
-    unlevered: dict[str, list[DayRecord]] = {}
-    said: list[str] = []
-    for found, rows in spans:
-        days, assumed = _market_days(found, settings, market)
-        said += [text for text in assumed if text not in said]
-        records[found.name] = list(run_days(days, rows))
-        unlevered[found.name] = list(run_days(replace(days, settings=plain), rows))
+    books = {found.name: _books_of(found, rows, settings, market) for found, rows in spans}
+    records = {name: book.loop for name, book in books.items()}
     daily = daily_frame(records, chosen)
     return LoopResult(
         daily=daily,
-        unlevered=daily_frame(unlevered, chosen),
+        unlevered=daily_frame({name: book.unlevered for name, book in books.items()}, chosen),
+        held=held_frame({name: book.held for name, book in books.items()}),
         transactions=transactions_frame(records),
         totals={name: totals_of(daily[daily["market"] == name]) for name in records},
         settings=settings,
         rates=tuple(_within(found, rows) for found, rows in spans),
-        assumptions=tuple(said),
-        notes=(*notes, *_notes(records, settings)),
+        assumptions=tuple(dict.fromkeys(t for book in books.values() for t in book.said)),
+        notes=(*notes, *_notes(records, settings, chosen)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """A market's days with the loop, without leverage and with each coin kept, and what it said."""
+
+    loop: list[DayRecord]
+    unlevered: list[DayRecord]
+    held: dict[str, list[DayRecord]]
+    said: tuple[str, ...]
+
+
+def _books_of(found: LoopRates, rows: range, settings: LoopSettings, market: LoopMarket) -> _Books:
+    days, said = _market_days(found, settings, market)
+    plain = replace(days, settings=replace(settings, target=LoopTarget(leverage=1.0)))
+    return _Books(
+        loop=list(run_days(days, rows)),
+        unlevered=list(run_days(plain, rows)),
+        held=dict(run_held(plain, rows)),
+        said=(*said, *rates_said(_within(found, rows))),
     )
 
 
@@ -170,18 +186,24 @@ class _Terms:
 
     def __init__(self, table: RiskTable, rates: LoopRates) -> None:
         self._table, self._rates = table, rates
-        self._known: dict[tuple[date, str, str, bool], RiskParameters] = {}
+        self._known: dict[tuple[date, str, str, date | None], RiskParameters] = {}
 
-    def __call__(self, day: date, asset: str, debt_asset: str, is_open: bool) -> RiskParameters:
-        key = (day, asset, debt_asset, is_open)
+    def __call__(
+        self, day: date, asset: str, debt_asset: str, opened_on: date | None
+    ) -> RiskParameters:
+        key = (day, asset, debt_asset, opened_on)
         if key not in self._known:
             self._known[key] = self._ask(*key)
         return self._known[key]
 
-    def _ask(self, day: date, asset: str, debt_asset: str, is_open: bool) -> RiskParameters:
-        chain, protocol = self._rates.chain, self._rates.protocol
+    def _ask(
+        self, day: date, asset: str, debt_asset: str, opened_on: date | None
+    ) -> RiskParameters:
+        pair = self._rates.chain, self._rates.protocol, asset, debt_asset
         try:
-            return self._table.risk_on(day, chain, protocol, asset, debt_asset, is_open=is_open)
+            return self._table.risk_on(
+                day, *pair, is_open=opened_on is not None, opened_on=opened_on
+            )
         except MissingDataError:
             return _NOT_LISTED
 
@@ -189,7 +211,7 @@ class _Terms:
 def _assumed(found: LoopRates, terms: _Terms) -> list[str]:
     """What the risk parameters of a market rest on."""
     day: date = found.days[-1].item()
-    each = {asset: terms(day, asset, asset, False) for asset in found.assets}
+    each = {asset: terms(day, asset, asset, None) for asset in found.assets}
     unknown = [asset for asset, row in each.items() if row is _NOT_LISTED]
     doubtful = [asset for asset, row in each.items() if row.is_assumed]
     said = []
@@ -217,12 +239,16 @@ def _within(found: LoopRates, rows: range) -> LoopRates:
     return found.between(found.days[rows[0]].item(), found.days[rows[-1] + 1].item())
 
 
-def _notes(records: dict[str, list[DayRecord]], settings: LoopSettings) -> list[str]:
+def _notes(
+    records: dict[str, list[DayRecord]], settings: LoopSettings, chosen: Sequence[LoopRates]
+) -> list[str]:
     """Sentences on what happened that no number shows."""
+    lone = {found.name for found in chosen if len(found.assets) == 1}
     notes = []
     for name, each in records.items():
         if not any(record.after.debt_asset for record in each):
-            notes.append(f"{name}: never looped, {_why_never(each)}.")
+            why = "as a loop takes two coins" if name in lone else _why_never(each)
+            notes.append(f"{name}: never looped, {why}.")
         reduced = [flag for record in each for flag in record.flags if flag.endswith("reduced")]
         if reduced:
             notes.append(f"{name}: the market allowed less than was asked for: {reduced[-1]}.")

@@ -25,8 +25,7 @@ def daily_frame(records: dict[str, list[DayRecord]], markets: Sequence[LoopRates
         for row in map(_row, each)
     ]
     frame = pd.DataFrame(rows)
-    for column in ("date", "target_date"):
-        frame[column] = pd.to_datetime(frame[column]).astype("datetime64[us]")
+    frame = _with_days(frame)
     return frame[["date", "target_date", *frame.columns.drop(["date", "target_date"])]]
 
 
@@ -66,6 +65,31 @@ def _row(record: DayRecord) -> dict[str, Any]:
     }
 
 
+_HELD_COLUMNS = (
+    *("date", "target_date", "market", "asset", "equity_start_usd", "equity_usd"),
+    *("gas_usd", "swap_usd", "flash_usd", "turnover_usd"),
+)
+
+
+def held_frame(records: dict[str, dict[str, list[DayRecord]]]) -> pd.DataFrame:
+    """One row a market, coin and decision day, see `LoopResult.held`."""
+    rows = [
+        {**_row(record), "market": name, "asset": asset}
+        for name, coins in records.items()
+        for asset, each in coins.items()
+        for record in each
+    ]
+    frame = pd.DataFrame(rows, columns=list(_HELD_COLUMNS))
+    return _with_days(frame)
+
+
+def _with_days(frame: pd.DataFrame) -> pd.DataFrame:
+    days = [name for name in ("date", "target_date") if name in frame]
+    return frame.assign(
+        **{name: pd.to_datetime(frame[name]).astype("datetime64[us]") for name in days}
+    )
+
+
 _TRANSACTION_COLUMNS = (
     *("date", "market", "action", "from_pair", "to_pair", "leverage_before", "leverage_after"),
     *("n_transactions", "turnover_usd", "gas_usd", "swap_usd", "flash_usd", "costs_usd"),
@@ -78,8 +102,7 @@ def transactions_frame(records: dict[str, list[DayRecord]]) -> pd.DataFrame:
     rows = [
         row for name, each in records.items() for record in each for row in _moves(name, record)
     ]
-    frame = pd.DataFrame(rows, columns=list(_TRANSACTION_COLUMNS))
-    return frame.assign(date=pd.to_datetime(frame["date"]).astype("datetime64[us]"))
+    return _with_days(pd.DataFrame(rows, columns=list(_TRANSACTION_COLUMNS)))
 
 
 def _moves(market: str, record: DayRecord) -> list[dict[str, Any]]:

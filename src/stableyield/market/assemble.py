@@ -35,6 +35,8 @@ _FORECAST_COLUMNS = {
     "pred_global_apy": "forecast_apy_pct",
     "pred_global_apy_q10": "forecast_apy_q10_pct",
     "pred_global_tvl": "forecast_tvl_usd",
+    "pred_global_apy_risk_adj": "forecast_apy_risk_adj_pct",
+    "pred_global_tvl_risk_adj": "forecast_tvl_risk_adj_usd",
 }
 _TOKEN_COLUMNS = ("close_usd", "open_usd", "high_usd", "low_usd", "market_cap_usd", "peg_usd")
 

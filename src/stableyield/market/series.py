@@ -47,10 +47,13 @@ class _Series:
         return type(self)(*(array[cut] for array in vars(self).values()))
 
     def columns(self, order: NDArray[np.intp]) -> Self:
-        """The columns in another order."""
-        return type(self)(
-            **{item.name: read_only(getattr(self, item.name)[:, order]) for item in fields(self)}
-        )
+        """The columns in another order; what is unknown throughout stays one number in memory."""
+        chosen = {}
+        for item in fields(self):
+            array: Floats = getattr(self, item.name)
+            is_one_number = array.strides == (0, 0) and len(order) == array.shape[1]
+            chosen[item.name] = array if is_one_number else read_only(array[:, order])
+        return type(self)(**chosen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +76,8 @@ class PoolSeries(_Series):
     forecast_apy_pct: Floats
     forecast_apy_q10_pct: Floats
     forecast_tvl_usd: Floats
+    forecast_apy_risk_adj_pct: Floats
+    forecast_tvl_risk_adj_usd: Floats
 
 
 @dataclass(frozen=True, eq=False)

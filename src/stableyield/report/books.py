@@ -20,6 +20,7 @@ EQUAL_WEIGHT = "equal_weight"
 CLAIRVOYANT = "clairvoyant"
 
 _BOOK_COLUMNS = ("aum_start", "aum_end", "gas_usd", "conversion_usd", "turnover_usd")
+_FLOW_COLUMN = "flow_usd"  # optional: runs without deposits and withdrawals may lack it
 _COLUMNS = {
     "daily_log": (
         *("exec_date", "status", "solver_status", "flags", "yield_usd", "price_usd"),
@@ -73,7 +74,8 @@ def exec_dates(frame: pd.DataFrame) -> NDArray[np.datetime64]:
 
 
 def _policy_days(frame: pd.DataFrame) -> PolicyDays:
-    return PolicyDays(*(frame[name].to_numpy(dtype=np.float64) for name in _BOOK_COLUMNS))
+    columns = [*_BOOK_COLUMNS, *([_FLOW_COLUMN] if _FLOW_COLUMN in frame else [])]
+    return PolicyDays(**{name: frame[name].to_numpy(dtype=np.float64) for name in columns})
 
 
 def is_unusual(status: str) -> bool:

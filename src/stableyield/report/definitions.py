@@ -55,7 +55,10 @@ DEFINITIONS = (
         "The same before costs: growth of what was left after each day's gas and fees.",
     ),
     Definition(
-        "profit_usd", "Profit", "usd", "AUM at the end minus AUM at the start, after all costs."
+        "profit_usd",
+        "Profit",
+        "usd",
+        "What was earned after all costs, without what the owner brought or took.",
     ),
     Definition(
         "aum_end_usd", "AUM at the end", "usd", "Wallet and positions at the last day's prices."
@@ -113,5 +116,11 @@ DEFINITIONS = (
         "Sortino ratio",
         "number",
         "The same over the root mean squared shortfall below the stated rate.",
+    ),
+    Definition(
+        "deflated_sharpe_pct",
+        "Deflated Sharpe ratio",
+        "pct",
+        "Probability that the Sharpe ratio is more than luck, given the days and the trials.",
     ),
 )

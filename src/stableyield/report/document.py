@@ -64,6 +64,7 @@ def render_report(result: BacktestResult, metrics: Mapping[str, Any]) -> str:
         "metric_table": tables.metric_table(metrics),
         "undefined": tables.undefined_rows(metrics),
         "months": tables.monthly_rows(metrics),
+        "regimes": tables.regime_rows(metrics),
         "plan": tables.plan_table(plan, labels),
         "days": days[: tables.MOST_DAYS],
         "days_left_out": max(0, len(days) - tables.MOST_DAYS),

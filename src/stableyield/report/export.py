@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from stableyield.backtest.checkpoint import write_atomic
 from stableyield.backtest.result import BacktestResult
 from stableyield.errors import InputError
 from stableyield.report.document import plain_json, render_report
 from stableyield.report.metrics import compute_metrics
 from stableyield.report.picture import equity_png
+from stableyield.report.run_contract import check_plan, check_run, check_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+__all__ = ["TABLES", "json_bytes", "parquet_bytes", "read_run", "write_atomic", "write_run"]
 
 TABLES = ("daily_log", "positions", "transactions", "benchmarks")
 TIMINGS = "timings"
@@ -76,31 +79,21 @@ def read_run(directory: Path) -> BacktestResult:
     Raises
     ------
     InputError
-        When the directory or one of its files is missing or cannot be read.
+        When the directory or one of its files is missing or cannot be read, or lacks what a report
+        needs.
     """
     if not directory.is_dir():
         raise InputError(
             "no such directory", where=str(directory), remedy="name the --out of a backtest"
         )
-    frames = {name: _read_frame(directory / f"{name}.parquet") for name in (*TABLES, TIMINGS)}
+    paths = {name: directory / f"{name}.parquet" for name in (*TABLES, TIMINGS)}
+    frames = {name: check_table(name, _read_frame(path), str(path)) for name, path in paths.items()}
+    plan, run = directory / PLAN_FILE, directory / RUN_FILE
     return BacktestResult(
         **frames,
-        last_plan=_read_json(directory / PLAN_FILE),
-        run=_read_json(directory / RUN_FILE),
+        last_plan=check_plan(_read_json(plan), str(plan)),
+        run=check_run(_read_json(run), str(run)),
     )
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replace a file in one step: a reader, or a crash, sees the old or the new one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _csv(frame: pd.DataFrame) -> bytes:

@@ -78,6 +78,7 @@ def write_loop(
     frames = {
         "daily_log": result.daily,
         "unlevered": result.unlevered,
+        "held": result.held,
         "transactions": result.transactions,
         "corrections": page.steps,
         "stress": page.stress,

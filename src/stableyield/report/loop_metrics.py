@@ -38,8 +38,9 @@ def loop_metrics(result: LoopResult) -> dict[str, Any]:
     dict
         ``markets[name]``: ``loop`` and ``unlevered`` (net_apy_pct over calendar days / 365,
         volatility_pct x sqrt(365), max_drawdown_pct with the starting value, costs, ...),
-        ``excess_apy_points``, ``sharpe_vs_unlevered``, and the totals of the run; ``warnings``,
-        ``assumptions``, ``notes``, ``undefined``.
+        ``excess_apy_points``, ``sharpe_vs_unlevered``, ``best_unlevered`` (the same metrics of the
+        best that there was without leverage, and which coin that is), ``sharpe_vs_best_unlevered``
+        and the totals of the run; ``warnings``, ``assumptions``, ``notes``, ``undefined``.
     """
     undefined: dict[str, str] = {}
     markets = {name: _market(result, name, undefined) for name in result.markets}
@@ -47,7 +48,7 @@ def loop_metrics(result: LoopResult) -> dict[str, Any]:
         "markets": markets,
         "warnings": [text for name, row in markets.items() for text in _warnings(name, row)],
         "assumptions": list(result.assumptions),
-        "notes": list(result.notes),
+        "notes": [*result.notes, *(t for n, row in markets.items() for t in _hindsight(n, row))],
         "undefined": undefined,
     }
 
@@ -102,13 +103,49 @@ def _market(result: LoopResult, name: str, undefined: dict[str, str]) -> dict[st
     )
     apys = loop["net_apy_pct"], unlevered["net_apy_pct"]
     lead = apys[0] - apys[1] if apys[0] is not None and apys[1] is not None else None
+    coin, best = best_unlevered(result, name)
+    sharpes = {
+        "sharpe_vs_unlevered": sharpe_against(own, other),
+        "sharpe_vs_best_unlevered": sharpe_against(own, best),
+    }
     return {
         "loop": loop,
         "unlevered": unlevered,
+        "best_unlevered": {
+            "asset": coin,
+            **plain("best_unlevered.", {key: core_metrics(best)[key] for key in _KEPT}),
+        },
         "excess_apy_points": lead,
-        **plain("", {"sharpe_vs_unlevered": sharpe_against(own, other)}),
+        **plain("", sharpes),
         **result.totals[name],
     }
+
+
+def best_unlevered(result: LoopResult, market: str) -> tuple[str, PolicyDays]:
+    """What paid most without leverage: a coin that was kept throughout, or the same machine.
+
+    Returns
+    -------
+    str
+        The coin, known in hindsight only; empty: the machine at leverage 1.
+    PolicyDays
+    """
+    found = {"": policy_days(result.unlevered, market)}
+    rows = result.held[result.held["market"] == market]
+    found |= {str(a): policy_days(each, market) for a, each in rows.groupby("asset", sort=True)}
+    coin = max(found, key=lambda name: found[name].aum_end[-1])
+    return coin, found[coin]
+
+
+def _hindsight(name: str, row: Mapping[str, Any]) -> list[str]:
+    """What the best coin would have brought, where it beats the machine that chases rates."""
+    best = row["best_unlevered"]
+    if not best["asset"] or best["net_apy_pct"] is None:
+        return []
+    return [
+        f"{name}: {best['asset']} supplied throughout, without leverage or a move, would have "
+        f"brought {best['net_apy_pct']:.2f} % a year (chosen in hindsight)."
+    ]
 
 
 def _warnings(name: str, row: Mapping[str, Any]) -> list[str]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _plotly: Any = plotly.offline  # plotly carries no types
 
+NOTEBOOK_CHAINS = frozenset({"Arbitrum", "Polygon"})
 NOTEBOOK_GAS_USD, NOTEBOOK_CAPITAL_USD = 0.06, 10_000.0  # 8,760 of them a year are 5.256 %
 
 
@@ -94,6 +95,7 @@ def render_loop(result: LoopResult, metrics: Mapping[str, Any], page: LoopPage) 
             for name, rows in (page.steps.groupby("market", sort=False) if len(page.steps) else ())
         ],
         "worked": worked_day(result, main) if len(steps) else None,
+        "on_notebook_chains": any(each.chain in NOTEBOOK_CHAINS for each in result.rates),
         "wrong_pct": None if not len(steps) else float(steps["net_apr_pct"].iloc[0]),
         "right_pct": None if not len(steps) else float(steps["net_apr_pct"].iloc[-2]),
         **tables.statistic_tables(result),
@@ -138,11 +140,11 @@ def verdict(metrics: Mapping[str, Any]) -> str:
     """One sentence a market: both rates, the days looped and what moving cost."""
     sentences = []
     for name, row in metrics["markets"].items():
-        low = text.number(row["min_health_factor"])
+        low, n_looped = text.number(row["min_health_factor"]), f"{row['days_looped']:,}"
         looped = (
-            f"looped on {row['days_looped']} of {row['n_days']} days, lowest health factor {low}"
+            f"looped on {n_looped} of {row['n_days']:,} days, lowest health factor {low}"
             if row["days_looped"]
-            else f"never looped in {row['n_days']} days"
+            else f"never looped in {row['n_days']:,} days"
         )
         sentences.append(
             f"{name}: {text.pct(row['loop']['net_apy_pct'])} a year with the loop, "

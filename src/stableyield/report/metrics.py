@@ -25,7 +25,9 @@ from stableyield.report.books import (
     read_flags,
 )
 from stableyield.report.holdings import shares_of_aum
+from stableyield.report.luck import deflated_sharpe
 from stableyield.report.performance import BPS, PolicyDays, Undefined, Value
+from stableyield.report.regimes import regime_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +38,7 @@ _SHORT_RUN_DAYS = 60
 _SHORT_MONTH_DAYS = 10
 _HIGH_SHARPE = 10.0
 _LOW_EXPOSURE_PCT = 80.0
+_SURE_PCT = 95.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,18 @@ class MetricOptions:
         Rate of the Sharpe and Sortino ratios, fraction per year.
     block_days, draws, seed : int
         Circular block bootstrap of the net APY.
+    n_trials : int
+        Strategies or parameter sets that were tried before this one was shown, itself included.
+    trials_deviation : float, optional
+        Standard deviation of their annual Sharpe ratios; see `luck.deflated_sharpe`.
     """
 
     risk_free_apy: float = 0.0
     block_days: int = 14
     draws: int = 2000
     seed: int = 0
+    n_trials: int = 1
+    trials_deviation: float | None = None
 
 
 _DEFAULT = MetricOptions()
@@ -84,7 +93,8 @@ def compute_metrics(result: BacktestResult, options: MetricOptions = _DEFAULT) -
     dict
         Plain JSON: ``strategy`` and ``benchmarks[policy]`` with the keys of
         `definitions.DEFINITIONS`, ``excess[policy]``, ``pnl``, ``costs``, ``exposure``,
-        ``forecast``, ``drawdown``, ``monthly``, ``days``, ``undefined`` and ``warnings``.
+        ``forecast``, ``drawdown``, ``monthly``, ``regimes``, ``days``, ``undefined`` and
+        ``warnings``.
         ``*_pct`` are percent, ``*_usd`` US dollars.
 
     Raises
@@ -119,6 +129,10 @@ def compute_metrics(result: BacktestResult, options: MetricOptions = _DEFAULT) -
     metrics["forecast"] = notes.collect("forecast", _forecast(result.daily_log))
     metrics["drawdown"] = _drawdown_dates(strategy, days)
     metrics["monthly"] = _monthly(books, days)
+    regimes = regime_rows(books, books.get(EQUAL_WEIGHT))
+    if isinstance(regimes, Undefined):
+        notes.undefined["regimes"] = regimes.reason
+    metrics["regimes"] = None if isinstance(regimes, Undefined) else regimes
     metrics["days"] = _day_counts(result.daily_log)
     metrics["undefined"] = notes.undefined
     metrics["warnings"] = _warnings(metrics)
@@ -133,15 +147,18 @@ def core_metrics(book: PolicyDays, options: MetricOptions = _DEFAULT) -> dict[st
     )
     low, high = (interval, interval) if isinstance(interval, Undefined) else interval
     below, longest = performance.under_water(curve)
-    per_year = DAYS_PER_YEAR / n_days / float(book.aum_start.mean())
+    per_year = DAYS_PER_YEAR / n_days / book.average_usd
+    flows = np.zeros(0) if book.flow_usd is None else book.flow_usd
     return {
         "net_apy_pct": _percent(performance.apy(growth)),
         "net_apy_low_pct": _percent(low),
         "net_apy_high_pct": _percent(high),
         "gross_apy_pct": _percent(performance.apy(book.gross_growth)),
-        "profit_usd": float(curve[-1] - curve[0]),
+        "profit_usd": book.profit_usd,
         "aum_start_usd": float(curve[0]),
-        "aum_end_usd": float(curve[-1]),
+        "aum_end_usd": book.aum_end_usd,
+        "brought_usd": math.fsum(flows[flows > 0.0]),
+        "taken_usd": -math.fsum(flows[flows < 0.0]),
         "costs_usd": math.fsum(book.costs_usd),
         "costs_bps_per_year": math.fsum(book.costs_usd) * per_year * BPS,
         "turnover_usd": math.fsum(book.turnover_usd),
@@ -153,6 +170,14 @@ def core_metrics(book: PolicyDays, options: MetricOptions = _DEFAULT) -> dict[st
         "hit_rate_pct": 100.0 * float(np.mean(growth > 1.0)),
         "sharpe": performance.sharpe(growth, options.risk_free_apy),
         "sortino": performance.sortino(growth, options.risk_free_apy),
+        "deflated_sharpe_pct": _percent(
+            deflated_sharpe(
+                growth,
+                options.risk_free_apy,
+                n_trials=options.n_trials,
+                trials_deviation=options.trials_deviation,
+            )
+        ),
     }
 
 
@@ -165,11 +190,11 @@ def _excess(strategy: PolicyDays, other: PolicyDays) -> dict[str, Value]:
     lead: Value = Undefined("an APY is undefined")
     if not isinstance(mine, Undefined) and not isinstance(theirs, Undefined):
         lead = 100.0 * (mine - theirs)
-    scale = strategy.aum_start[0] / other.aum_start[0]
+    scale = float(strategy.curve[0] / other.curve[0])
     return {
         "net_apy_points": lead,
-        "profit_usd": float(strategy.curve[-1] - scale * other.curve[-1]),
-        "days_ahead_pct": 100.0 * float(np.mean(strategy.growth > other.growth)),
+        "profit_usd": strategy.profit_usd - scale * other.profit_usd,
+        "days_ahead_pct": 100.0 * float(np.mean(strategy.daily_growth > other.daily_growth)),
     }
 
 
@@ -200,7 +225,7 @@ def _pnl(log: pd.DataFrame) -> dict[str, float]:
 
 
 def _costs(book: PolicyDays) -> dict[str, float]:
-    total, average = math.fsum(book.costs_usd), float(book.aum_start.mean())
+    total, average = math.fsum(book.costs_usd), book.average_usd
     return {
         "gas_usd": math.fsum(book.gas_usd),
         "conversion_usd": math.fsum(book.conversion_usd),
@@ -274,15 +299,16 @@ def _monthly(books: Mapping[str, PolicyDays], days: NDArray[np.datetime64]) -> l
         inside = month == name
         apys: dict[str, float | None] = {}
         for policy, book in books.items():
-            value = _percent(performance.apy(book.growth[inside]))
-            short = inside.sum() < _SHORT_MONTH_DAYS
-            apys[policy] = None if short or isinstance(value, Undefined) else value
+            known = inside & book.has_money
+            short = known.sum() < _SHORT_MONTH_DAYS
+            value = None if short else _percent(performance.apy(book.daily_growth[known]))
+            apys[policy] = None if isinstance(value, Undefined) else value
         rows.append(
             {
                 "month": str(name),
                 "n_days": int(inside.sum()),
                 "net_apy_pct": apys,
-                "return_pct": 100.0 * float(np.prod(strategy.growth[inside]) - 1.0),
+                "return_pct": 100.0 * float(np.prod(strategy.daily_growth[inside]) - 1.0),
                 "profit_usd": math.fsum((strategy.aum_end - strategy.aum_start)[inside]),
                 "costs_usd": math.fsum(strategy.costs_usd[inside]),
                 "turnover_usd": math.fsum(strategy.turnover_usd[inside]),
@@ -322,6 +348,14 @@ def _warnings(metrics: Mapping[str, Any]) -> list[str]:
             "The drawdown is exactly 0: prices or costs are missing from this run, or it is too "
             "short to contain a loss."
         )
+    if strategy["deflated_sharpe_pct"] is not None and strategy["sharpe"] > 0.0:
+        found += _luck(strategy["deflated_sharpe_pct"], metrics["options"]["n_trials"])
+    if strategy["brought_usd"] or strategy["taken_usd"]:
+        found.append(
+            f"The owner brought {strategy['brought_usd']:,.0f} USD and took "
+            f"{strategy['taken_usd']:,.0f} USD on the way: growth is measured without them, and "
+            "the curves show what the first money became."
+        )
     if not metrics["carries_over"]:
         found.append(
             "Days do not carry over: each starts from its own AUM, and the curve chains their "
@@ -335,3 +369,13 @@ def _warnings(metrics: Mapping[str, Any]) -> list[str]:
     if days["unusual"]:
         found.append(f"{days['unusual']} of {metrics['n_days']} days did not follow a fresh plan.")
     return found
+
+
+def _luck(sure_pct: float, n_trials: int) -> list[str]:
+    if sure_pct >= _SURE_PCT:
+        return []
+    tried = "" if n_trials == 1 else f", the best of {n_trials} that were tried"
+    return [
+        f"The Sharpe ratio{tried} is above what luck gives with a probability of {sure_pct:.0f} % "
+        f"only: fewer than {_SURE_PCT:.0f} % prove nothing."
+    ]

@@ -13,13 +13,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from stableyield.domain.portfolio import CENT_USD
 from stableyield.domain.rates import DAYS_PER_YEAR, annualised, day_return
 from stableyield.errors import ContractError
 
 Floats = NDArray[np.float64]
 
 BPS = 1e4
-CENT_USD = 0.01
 ZERO_VOLATILITY = 1e-12  # of a day; below it a constant growth is only rounded differently
 MOST_COST = 100.0  # multiples of the paid costs beyond which nobody asks
 
@@ -41,17 +41,19 @@ class PolicyDays:
     Parameters
     ----------
     aum_start, aum_end : ndarray
-        AUM before the owner's flows and the day's plan, and one day later; not negative.
+        AUM before the day's plan, with what the owner brought that day, and one day later; not
+        negative. A day that starts with 0 has no money to work with.
     gas_usd, conversion_usd, turnover_usd : ndarray
         Costs and moved money of the day's plan.
     flow_usd : ndarray, optional
-        What the owner brought (positive) or took before the day's plan. Absent: nothing.
+        What the owner brought (positive) or took before the day's plan; ``aum_start`` contains
+        it. Absent: nothing.
 
     Raises
     ------
     ContractError
-        When there is no day, the lengths differ, an amount is unknown or negative, the owner took
-        more than there was, no day had money, or money came from nowhere.
+        When there is no day, the lengths differ, an amount is unknown or negative, no day has
+        money, or money comes from nowhere.
     """
 
     aum_start: Floats
@@ -69,7 +71,6 @@ class PolicyDays:
             self._check(name, lowest=0.0)
         if self.flow_usd is not None:
             self._check("flow_usd", lowest=-math.inf)
-        _refuse(self.base_usd < 0.0, "the owner takes more than there is")
         if not self.has_money.any():
             raise ContractError("no day has any money", remedy="start with some, or bring some")
         _refuse(~self.has_money & (self.aum_end > 0.0), "a book without money ends with some")
@@ -83,38 +84,24 @@ class PolicyDays:
             _refuse(bad, f"{name} is {values[int(np.argmax(bad))]}")
 
     @cached_property
-    def base_usd(self) -> Floats:
-        """What the day's plan had to work with: AUM at the start, and the owner's flow."""
-        if self.flow_usd is None:
-            return self.aum_start
-        base = self.aum_start + self.flow_usd
-        base[np.abs(base) <= CENT_USD] = 0.0  # all of it was taken out
-        return base
-
-    @cached_property
     def has_money(self) -> NDArray[np.bool_]:
         """Days that had money to work with; the others say nothing of performance."""
-        return self.base_usd > 0.0
+        return self.aum_start > 0.0
 
     @cached_property
     def costs_usd(self) -> Floats:
         """Gas and conversion fees of each day."""
         return self.gas_usd + self.conversion_usd
 
-    @property
-    def profit_usd(self) -> float:
-        """What the days added to the money, without what the owner brought or took."""
-        return math.fsum(self.aum_end) - math.fsum(self.base_usd)
-
     @cached_property
     def daily_growth(self) -> Floats:
-        """Net growth factor of every day: ``aum_end / base``, 1 on a day without money.
+        """Net growth factor of every day: ``aum_end / aum_start``, 1 on a day without money.
 
         Chained it is the time-weighted return: it does not depend on when the owner brings or
-        takes money (GIPS 2020, provision 2.A.23, with daily valuation).
+        takes money.
         """
         return np.divide(
-            self.aum_end, self.base_usd, out=np.ones_like(self.aum_end), where=self.has_money
+            self.aum_end, self.aum_start, out=np.ones_like(self.aum_end), where=self.has_money
         )
 
     @cached_property
@@ -126,7 +113,7 @@ class PolicyDays:
     @cached_property
     def cost_share(self) -> Floats:
         """Costs as a fraction of the money they were taken from, of the days with money."""
-        result: Floats = self.costs_usd[self.has_money] / self.base_usd[self.has_money]
+        result: Floats = self.costs_usd[self.has_money] / self.aum_start[self.has_money]
         return result
 
     @cached_property
@@ -140,12 +127,12 @@ class PolicyDays:
     @cached_property
     def average_usd(self) -> float:
         """Mean money at work over the days that had some."""
-        return float(self.base_usd[self.has_money].mean())
+        return float(self.aum_start[self.has_money].mean())
 
     @cached_property
     def curve(self) -> Floats:
         """The first money and its daily growth chained; shape (n_days + 1,)."""
-        first = float(self.base_usd[self.has_money][0])
+        first = float(self.aum_start[self.has_money][0])
         result: Floats = first * np.concatenate(([1.0], np.cumprod(self.daily_growth)))
         return result
 
@@ -157,14 +144,29 @@ class PolicyDays:
     @property
     def carries_over(self) -> bool:
         """True when each day starts with what the day before ended with."""
-        return bool(np.allclose(self.aum_start[1:], self.aum_end[:-1], rtol=1e-9, atol=CENT_USD))
+        brought = 0.0 if self.flow_usd is None else self.flow_usd[1:]
+        before = self.aum_start[1:] - brought
+        return bool(np.allclose(before, self.aum_end[:-1], rtol=1e-9, atol=CENT_USD))
+
+    @property
+    def profit_usd(self) -> float:
+        """What was earned, without what the owner brought or took.
+
+        Where days do not carry over, the first money and its chained growth.
+        """
+        if self.carries_over:
+            return math.fsum(self.aum_end) - math.fsum(self.aum_start)
+        return float(self.curve[-1] - self.curve[0])
+
+    @property
+    def aum_end_usd(self) -> float:
+        """AUM at the end; where days do not carry over, the end of the curve."""
+        return float(self.aum_end[-1] if self.carries_over else self.curve[-1])
 
 
 def _refuse(bad: NDArray[np.bool_], what: str) -> None:
     if bad.any():
-        raise ContractError(
-            what, where=f"row {int(np.argmax(bad))}", remedy="repair the daily log"
-        )
+        raise ContractError(what, where=f"row {int(np.argmax(bad))}", remedy="repair the daily log")
 
 
 def apy(growth: Floats) -> Value:

@@ -27,6 +27,7 @@ _WORDS = {
     "captured_pct": "Share of the clairvoyant's lead",
     "break_even_cost_multiple": "Break-even cost",
     "hhi": "Concentration",
+    "regimes": "Kinds of days",
     "effective_pools": "Pools that weigh alike",
     "realised_pct": "Realised share of the forecast",
     "binding": "Limits that hold the gain down",
@@ -83,6 +84,20 @@ def monthly_rows(metrics: Mapping[str, Any]) -> Row:
             "apys": [text.pct(row["net_apy_pct"][policy]) for policy in policies],
         }
         for month, row in zip(months, metrics["monthly"], strict=True)
+    ]
+    return {"policies": [theme.policy_style(policy) for policy in policies], "rows": rows}
+
+
+def regime_rows(metrics: Mapping[str, Any]) -> Row:
+    """The kinds of days, with the net APY of every policy; no row where there are none."""
+    policies = theme.in_reading_order([STRATEGY, *metrics["benchmarks"]])
+    rows = [
+        {
+            **row,
+            "name": _words(row["regime"]),
+            "apys": [text.pct(row["net_apy_pct"][policy]) for policy in policies],
+        }
+        for row in metrics["regimes"] or ()
     ]
     return {"policies": [theme.policy_style(policy) for policy in policies], "rows": rows}
 
