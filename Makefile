@@ -7,7 +7,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow coverage check lint types imports format clean
+.PHONY: help demo fake-provider test test-slow coverage check lint types imports format clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -27,6 +27,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/pip
 
 demo: $(VENV)/.run
 	$(BIN)/stableyield demo
+
+# make fake-provider   every data provider, on 127.0.0.1:8090, from a simulated market
+fake-provider: $(VENV)/.run
+	$(BIN)/python -m stableyield.sources.fake --port 8090 $(FAKE)
 
 test: $(VENV)/.dev
 	$(BIN)/pytest -m 'not slow' -n 2 -q

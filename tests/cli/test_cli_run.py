@@ -48,9 +48,12 @@ def test_a_day_from_deposit_to_replay(cli: Cli, treasury: Path, market: Path, da
     again = cli("run", "--market", market, "--day", day, "--json")
     assert again.code == 0
     assert again.document["was_done"]
-    run_id = again.document["run_id"]
+    stored = cli("run", "--no-ingest", "--day", day, "--again", "--json", *LAX)
+    assert stored.document["aum_after_usd"] == again.document["aum_after_usd"], stored.err
+    run_id = stored.document["run_id"]
     rows = cli("runs", "--json").document
-    assert [row["kind"] for row in rows] == ["live", "dry"]
+    assert [row["kind"] for row in rows] == ["live", "live", "dry"]
+    assert [row["status"] for row in rows] == ["done", "superseded", "done"]
     assert rows[0]["run_id"] == run_id
     stages = cli("runs", run_id, "--json").document["stages"]
     assert {"ingest", "allocate", "record", "notify"} <= {row["stage"] for row in stages}

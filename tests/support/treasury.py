@@ -12,7 +12,9 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Engine, text
 
+from stableyield.market.assemble import panel_of
 from stableyield.market.frames import MarketFrames
+from stableyield.market.panel import MarketPanel
 from stableyield.market.synthetic import SyntheticSettings, UniverseModel, simulate_market
 from stableyield.pipeline import DayOptions, Flow, Job, Outcome, RunRequest, book_flow, run_day
 from stableyield.pipeline.ingest import cut
@@ -46,10 +48,11 @@ class TickingClock:
         self.moment += timedelta(seconds=1)
         return self.moment
 
+    def _seconds(self) -> float:
+        return self.moment.timestamp()
+
     def clock(self) -> Clock:
-        return Clock(
-            self.now, lambda: self.moment.timestamp(), lambda _: None, lambda: 0.5
-        )
+        return Clock(self.now, self._seconds, lambda _: None, lambda: 0.5)
 
 
 @dataclass
@@ -96,6 +99,12 @@ def small_market() -> MarketFrames:
         )
     )
     return replace(frames, assumptions=())
+
+
+@cache
+def small_panel() -> MarketPanel:
+    """The panel of `small_market`."""
+    return panel_of(small_market())
 
 
 @dataclass

@@ -213,5 +213,7 @@ def _show(outcome: Outcome) -> None:
         f"{number(summary['expected_yield_usd'])} USD in {summary['horizon_days']:g} days",
         soft_wrap=True,
     )
-    print_notes(screen, "warning", outcome.warnings, "yellow")
+    said = [each.partition("assumed: ") for each in outcome.warnings]
+    print_notes(screen, "warning", [before for before, _, _ in said if before], "yellow")
+    print_notes(screen, "assumed", [after for before, _, after in said if not before], "dim")
     print_path(screen, f"run {run_.run_id}: ", outcome.directory / "report.html")
