@@ -15,6 +15,7 @@ from stableyield.allocation.settle import (
     floor_amount,
     nothing_done,
     withdrawal_legs,
+    without_circles,
 )
 from stableyield.domain.costs import GasCosts
 from stableyield.domain.portfolio import Book, TransactionType
@@ -234,3 +235,23 @@ def test_gas_may_make_a_sale_smaller_than_the_smallest_transaction(seed: int) ->
     task = random_problem(seed, 26, 6, min_transaction_value=2_000.0, conversion_rate=0.0)
     plain = [replace(given, gas=None) for given in task.pools]
     solved(replace(task, gas=GasCosts(28.4, 194.5, 0.0), pools=plain))
+
+
+def test_money_that_goes_in_a_circle_stays_where_it_is() -> None:
+    sold = {("A", "B"): 70.0, ("B", "C"): 50.0, ("C", "A"): 60.0, ("C", "D"): 5.0, ("D", "E"): 5.0}
+    assert without_circles(sold) == {
+        ("A", "B"): 20.0,
+        ("C", "A"): 10.0,
+        ("C", "D"): 5.0,
+        ("D", "E"): 5.0,
+    }
+
+
+def test_two_circles_that_share_a_token_are_both_taken_out() -> None:
+    sold = {("A", "B"): 3.0, ("B", "A"): 2.0, ("A", "C"): 4.0, ("C", "A"): 4.0, ("X", "A"): 1.0}
+    assert without_circles(sold) == {("A", "B"): 1.0, ("X", "A"): 1.0}
+
+
+def test_conversions_without_circles_are_left_alone() -> None:
+    sold = {("A", "B"): 3.0, ("A", "C"): 2.0, ("C", "B"): 1.0}
+    assert without_circles(sold) == sold

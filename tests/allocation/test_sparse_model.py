@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import highspy
 import numpy as np
 import pytest
 
+from stableyield.allocation import solver
 from stableyield.allocation.solver import Effort, solve_mip, solve_with_pattern
 from stableyield.allocation.sparse import SMALLEST_ENTRY, ModelBuilder, SparseModel
 from stableyield.errors import SolverError
@@ -135,3 +137,32 @@ def test_a_model_that_the_solver_refuses_is_an_error() -> None:
 def test_an_option_that_the_solver_does_not_take_is_an_error() -> None:
     with pytest.raises(SolverError, match="refuses the option time_limit"):
         solve_mip(_knapsack(), Effort(0.0, -1.0))
+
+
+def _linear() -> SparseModel:
+    b = ModelBuilder()
+    b.put(b.row("room", upper=1.0), b.columns(1, cost=1.0), 1.0)
+    return b.build()
+
+
+@pytest.mark.parametrize("n_given_up", [1, 2])
+def test_a_solver_that_gives_up_is_asked_in_another_way(
+    monkeypatch: pytest.MonkeyPatch, n_given_up: int
+) -> None:
+    asked: list[str] = []
+    run = solver._run
+
+    def gives_up(highs: highspy.Highs) -> tuple[str, float]:
+        asked.append(highs.getOptionValue("presolve")[1])
+        status, seconds = run(highs)
+        return (solver.UNDECIDED if len(asked) <= n_given_up else status), seconds
+
+    monkeypatch.setattr(solver, "_run", gives_up)
+    assert solve_mip(_linear(), Effort(0.0, 10.0)).status == "optimal"
+    assert asked == ["off", *["on"] * n_given_up]
+
+
+def test_a_solver_that_never_answers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(solver, "_run", lambda _: (solver.UNDECIDED, 0.0))
+    with pytest.raises(SolverError, match="without an answer"):
+        solve_mip(_linear(), Effort(0.0, 10.0))

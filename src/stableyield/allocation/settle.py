@@ -169,14 +169,49 @@ def _withdrawals(problem: AllocationProblem, model: AllocationModel, x: Floats) 
 
 
 def _sales(problem: AllocationProblem, model: AllocationModel, x: Floats) -> list[Sale]:
+    moved = {
+        (problem.tokens[model.arcs.sold[arc]], problem.tokens[model.arcs.bought[arc]]): amount_usd
+        for arc, amount_usd in _moved(model.arcs.moves, model, x)
+    }
     sales = []
-    for arc, amount_usd in _moved(model.arcs.moves, model, x):
-        sold = problem.tokens[model.arcs.sold[arc]]
-        bought = problem.tokens[model.arcs.bought[arc]]
+    for (sold, bought), amount_usd in without_circles(moved).items():
         price = problem.prices_usd[sold]
         amount = floor_amount(amount_usd / price, price)
         sales.append(Sale(sold, bought, amount, problem.gas.conversion))
     return sales
+
+
+def without_circles(sold_usd: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:
+    """The same conversions, by (sold, bought), without money that goes in a circle.
+
+    Where conversions cost next to nothing, a plan within the gap may hold such a circle; nobody
+    could begin it, as each of its sales waits for another.
+    """
+    left = dict(sold_usd)
+    while circle := _circle(list(left)):
+        least = min(left[arc] for arc in circle)
+        left = {arc: usd - least * (arc in circle) for arc, usd in left.items()}
+        left = {arc: usd for arc, usd in left.items() if usd > 0.0}
+    return left
+
+
+def _circle(arcs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Arcs that lead from a token back to it; empty where there are none."""
+    open_arcs = list(arcs)
+    while True:  # an arc into a token that nothing leaves is on no circle
+        starts = {sold for sold, _ in open_arcs}
+        kept = [arc for arc in open_arcs if arc[1] in starts]
+        if len(kept) == len(open_arcs):
+            break
+        open_arcs = kept
+    if not open_arcs:
+        return []
+    onwards = dict(reversed(open_arcs))
+    path = [open_arcs[0][0]]
+    while onwards[path[-1]] not in path:
+        path.append(onwards[path[-1]])
+    path = path[path.index(onwards[path[-1]]) :]
+    return [(token, onwards[token]) for token in path]
 
 
 def _deposits(problem: AllocationProblem, model: AllocationModel, x: Floats) -> list[Leg]:

@@ -19,6 +19,12 @@ Start = tuple[NDArray[np.int32], Floats]  # columns and their values
 # Sharp first: a row may be off by this many units of money, of which AUM is 1,000. The last is the
 # solver's own tolerance while it chose the pattern.
 PATTERN_TOLERANCES = (1e-9, 1e-7, 1e-6)
+UNDECIDED = "undecided"  # the solver gave up for numerical reasons
+WAYS_OUT: tuple[dict[str, Any], ...] = (
+    {},
+    {"presolve": "on"},
+    {"presolve": "on", "simplex_strategy": 4},
+)
 PRESOLVED_ROWS = 10_000  # a smaller linear program is solved in half the time as it is
 
 
@@ -127,10 +133,19 @@ def solve_mip(model: SparseModel, effort: Effort, start: Start | None = None) ->
         options["presolve"] = "off"
     if start is not None:  # with a good start the search is for the proof
         options |= {"mip_allow_cut_separation_at_nodes": False, "mip_pscost_minreliable": 1}
-    highs = _loaded(model, options)
-    if start is not None:
-        highs.setSolution(len(start[0]), start[0], start[1])
-    status, seconds = _run(highs)
+    seconds = 0.0
+    for again in WAYS_OUT:
+        highs = _loaded(model, options | again)
+        if start is not None:
+            highs.setSolution(len(start[0]), start[0], start[1])
+        status, took = _run(highs)
+        seconds += took
+        if status != UNDECIDED:
+            break
+    else:
+        raise SolverError(
+            "HiGHS stopped without an answer", remedy="report this as a bug, with the problem file"
+        )
     info = highs.getInfo()
     has_solution = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
     if status == "infeasible":
@@ -218,6 +233,7 @@ def _run(highs: highspy.Highs) -> tuple[str, float]:
         highspy.HighsModelStatus.kInfeasible: "infeasible",
         # every variable of ours is bounded, so this can only mean infeasible
         highspy.HighsModelStatus.kUnboundedOrInfeasible: "infeasible",
+        highspy.HighsModelStatus.kUnknown: UNDECIDED,
     }
     if status not in known:
         raise SolverError(
