@@ -101,7 +101,7 @@ def _moves(
         elif excess > max(tolerance * target, least * max(len(legs), 1)):
             withdrawals += withdrawal_legs(problem, i, legs, excess / held)
         elif pool.state is PoolState.OPEN and -excess > max(
-            tolerance * target, _smallest_deposit(problem, i)
+            tolerance * target, float(problem.smallest_deposit_usd[i])
         ):
             wanted[i] = -excess
     return withdrawals, wanted
@@ -126,11 +126,6 @@ def _payable(problem: AllocationProblem, withdrawals: list[Leg]) -> list[Leg]:
     return payable
 
 
-def _smallest_deposit(problem: AllocationProblem, pool: int) -> float:
-    least = problem.parameters.min_transaction_value / min(problem.pools[pool].token_shares)
-    return max(least, problem.parameters.min_position_usd)
-
-
 def _affordable(
     problem: AllocationProblem,
     wanted: dict[int, float],
@@ -147,7 +142,7 @@ def _affordable(
         total = sum(wanted.values())
         factor = (total_cash - gas) / (total + fee * sum(deficit.values()))
         scaled = {i: usd * min(factor, 1.0) for i, usd in wanted.items()}
-        small = [i for i, usd in scaled.items() if usd < _smallest_deposit(problem, i)]
+        small = [i for i, usd in scaled.items() if usd < float(problem.smallest_deposit_usd[i])]
         if not small:
             return scaled, _deficit(problem, scaled, cash_usd)
         # the smallest goes first: what it frees may be enough for the others
