@@ -145,14 +145,24 @@ def stopped(directory: Path, n_days: int = 7, save_every: int = 3) -> dict:
     return keep
 
 
-@pytest.mark.parametrize("n_bytes", [1, 17, 18, 40, 500])
-def test_a_torn_record_is_cut_off(whole, tmp_path, n_bytes):
-    keep = stopped(tmp_path)
+@pytest.mark.parametrize("n_bytes", [1, 17, 18, 40, 500, None])
+def test_a_record_that_no_snapshot_stands_on_is_cut_off_torn_or_not(
+    whole, tmp_path, monkeypatch, n_bytes
+):
+    keep = stopped(tmp_path, n_days=4)
+
+    def crash(*_):
+        raise StoppedError
+
     log = tmp_path / LOG_FILE
-    size = json.loads((tmp_path / STATE_FILE).read_text())["log_bytes"]
+    size = log.stat().st_size
+    with monkeypatch.context() as patched:
+        patched.setattr("stableyield.backtest.checkpoint.write_atomic", crash)
+        with pytest.raises(StoppedError):
+            run(resume=True, **keep)
     content = log.read_bytes()
     assert len(content) > size + 600
-    log.write_bytes(content[: size + n_bytes])
+    log.write_bytes(content if n_bytes is None else content[: size + n_bytes])
     assert csv_of(run(resume=True, **keep)) == csv_of(whole)
 
 
@@ -288,15 +298,12 @@ def test_a_policy_of_one_s_own_gets_its_memory_back(tmp_path):
 def test_floats_come_back_to_the_last_bit(tmp_path):
     values = np.random.default_rng(4).lognormal(0.0, 20.0, 500).tolist()
     values += [float("nan"), float("inf"), -0.0, 5e-324, 0.1 + 0.2]
-    first = Checkpoint(tmp_path, {"a": 1})
-    first.open(resume=False)
-    first.append(values)
-    first.save({"x": values})
-    first.close()
-    second = Checkpoint(tmp_path, {"a": 1})
-    found = second.open(resume=True)
-    second.close()
-    for back in (found.days[0], found.state["x"]):
+    with Checkpoint(tmp_path, {"a": 1}) as first:
+        first.open(resume=False)
+        first.save(1, values, {"x": values})
+    with Checkpoint(tmp_path, {"a": 1}) as second:
+        found = second.open(resume=True)
+    for back in (found.blocks[0], found.state["x"]):
         assert np.array(back).tobytes() == np.array(values).tobytes()
 
 
@@ -307,7 +314,71 @@ def test_a_checkpoint_needs_a_directory_and_a_rhythm(tmp_path):
     with pytest.raises(InputError, match="save_every is 0"):
         Checkpoint(tmp_path, {}, save_every=0)
     with pytest.raises(InputError, match="not open"):
-        Checkpoint(tmp_path, {}).append(1)
+        Checkpoint(tmp_path, {}).save(1, [], None)
+
+
+# --- how often ---
+
+
+@pytest.mark.parametrize(
+    ("save_seconds", "expected"), [(0.001, [30, 60, 90]), (0.02, [100]), (0.011, [55])]
+)
+def test_a_run_is_saved_every_thirty_days_but_not_so_often_that_it_slows_down(
+    tmp_path, monkeypatch, save_seconds, expected
+):
+    now = [0.0]
+    monkeypatch.setattr("stableyield.backtest.checkpoint.time.perf_counter", lambda: now[0])
+
+    def slow_write(*_):
+        now[0] += save_seconds
+
+    monkeypatch.setattr("stableyield.backtest.checkpoint.write_atomic", slow_write)
+    saved, last = [], 0
+    with Checkpoint(tmp_path, {}) as checkpoint:
+        checkpoint._save_seconds = save_seconds
+        checkpoint.open(resume=False)
+        for n in range(1, 101):
+            now[0] += 0.01  # seconds a day
+            if checkpoint.is_due(n - last):
+                checkpoint.save(n - last, [], None)
+                saved, last = [*saved, n], n
+    assert saved == expected
+
+
+# --- one process at a time ---
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from stableyield.backtest.checkpoint import Checkpoint
+checkpoint = Checkpoint(Path(sys.argv[1]), {})
+checkpoint.open(resume=False)
+print("open", flush=True)
+time.sleep(60)
+"""
+
+
+def test_two_runs_cannot_use_one_checkpoint_and_a_killed_one_does_not_keep_it(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout.readline() == "open\n"
+    with pytest.raises(InputError, match="another run is using the checkpoint") as refused:
+        run(checkpoint=tmp_path, **SPAN)
+    assert str(tmp_path) in str(refused.value)
+    holder.kill()
+    holder.communicate()
+    run(checkpoint=tmp_path, **SPAN)
+
+
+def test_a_run_that_fails_leaves_its_checkpoint_to_the_next(tmp_path):
+    keep = stopped(tmp_path)
+    with pytest.raises(InputError, match="there is a checkpoint already"):
+        run(**keep)
+    run(resume=True, **keep)
 
 
 # --- kill -9 ---

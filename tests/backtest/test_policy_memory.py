@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
@@ -82,3 +82,12 @@ def test_a_day_is_remembered_as_a_day():
     policy.restore({"renewed": "2024-02-10"})
     assert policy.renewed == day(40)
     assert policy.state() == {"renewed": (day(41) - timedelta(days=1)).isoformat()}
+
+
+def test_hold_keeps_the_memory_of_the_policy_that_enters_for_it() -> None:
+    before, after = Hold(entry=EqualWeight()), Hold(entry=EqualWeight())
+    assert isinstance(before.entry, EqualWeight)
+    before.entry.renewed = date(2024, 3, 1)
+    after.restore(before.state())
+    assert after.state() == before.state()
+    assert after.entry == before.entry

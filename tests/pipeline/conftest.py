@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from stableyield.pipeline import Outcome
+from stableyield.store.engine import sqlite_file
 from support.databases import fresh_postgres, fresh_sqlite, postgres_server
 from support.treasury import DAY, Treasury
 
@@ -51,12 +53,57 @@ def treasury(empty: Treasury) -> Treasury:
     return empty
 
 
+@dataclass(frozen=True)
+class FirstDay:
+    """What there is after the first day: a run takes half a second, a copy of its file none."""
+
+    database: bytes
+    moment: datetime
+    heard: tuple[tuple[str, str], ...]
+    outcome: Outcome
+
+
+@pytest.fixture(scope="session")
+def first_day(tmp_path_factory: pytest.TempPathFactory) -> FirstDay:
+    directory = tmp_path_factory.mktemp("first_day")
+    with fresh_sqlite(directory) as engine:
+        made = Treasury(engine, directory)
+        made.bring()
+        outcome = made.run()
+    path = sqlite_file(engine)
+    assert path is not None
+    return FirstDay(path.read_bytes(), made.ticking.moment, tuple(made.listener.heard), outcome)
+
+
+@contextmanager
+def decided_on(
+    engine_name: str, request: pytest.FixtureRequest, directory: Path
+) -> Iterator[tuple[Treasury, Outcome]]:
+    with treasury_on(engine_name, request, directory) as found:
+        path = sqlite_file(found.engine)
+        if path is None:
+            found.bring()
+            yield found, found.run()
+            return
+        first = request.getfixturevalue("first_day")
+        path.write_bytes(first.database)
+        found.ticking.moment, found.source.asked = first.moment, 1
+        found.listener.heard += first.heard
+        yield found, first.outcome
+
+
+@pytest.fixture(params=ENGINES)
+def decided(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Treasury, Outcome]]:
+    """A treasury whose first day is decided, and what that run said."""
+    with decided_on(request.param, request, tmp_path) as found:
+        yield found
+
+
 @pytest.fixture(scope="session", params=ENGINES)
 def lived(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Treasury, list[Outcome]]]:
-    """A treasury after four days, to be looked at only, and what each run said."""
+    """A treasury after three days, to be looked at only, and what each run said."""
     directory = tmp_path_factory.mktemp("lived")
-    with treasury_on(request.param, request, directory) as found:
-        found.bring()
-        yield found, [found.run(DAY + timedelta(days=n)) for n in range(4)]
+    with decided_on(request.param, request, directory) as (found, first):
+        yield found, [first, *(found.run(DAY + timedelta(days=n)) for n in (1, 2))]

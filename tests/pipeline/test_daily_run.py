@@ -35,14 +35,15 @@ from support.treasury import DAY, LAX, Treasury, count_of, small_market, small_p
 
 ME = Actor("tester", "tests")
 Lived = tuple[Treasury, list[Outcome]]
+Decided = tuple[Treasury, Outcome]
 
 
 def days(n: int) -> list[date]:
     return [DAY + timedelta(days=k) for k in range(n)]
 
 
-def test_a_day_is_decided_recorded_reported_and_told(treasury: Treasury) -> None:
-    outcome = treasury.run()
+def test_a_day_is_decided_recorded_reported_and_told(decided: Decided) -> None:
+    treasury, outcome = decided
     assert outcome.run.status == "done"
     assert outcome.plan["status"] == "optimal"
     assert read_plan(treasury.engine, outcome.run.run_id).document == outcome.plan
@@ -60,8 +61,8 @@ def test_a_day_is_decided_recorded_reported_and_told(treasury: Treasury) -> None
     assert "AUM" in text
 
 
-def test_the_second_run_of_a_day_changes_nothing(treasury: Treasury) -> None:
-    first = treasury.run()
+def test_the_second_run_of_a_day_changes_nothing(decided: Decided) -> None:
+    treasury, first = decided
     counts, asked = treasury.counts(), treasury.source.asked
     second = treasury.run()
     assert second.was_done
@@ -79,7 +80,7 @@ def test_the_live_job_does_what_the_backtest_does(lived: Lived) -> None:
     log = run_backtest(
         panel,
         start=DAY,
-        end=days(4)[-1],
+        end=days(3)[-1],
         aum_usd=100_000.0 * price,
         parameters=AllocationParameters.from_mapping(LAX),
         with_benchmarks=False,
@@ -88,17 +89,17 @@ def test_the_live_job_does_what_the_backtest_does(lived: Lived) -> None:
         lived = [outcome.plan[key] for outcome in outcomes]
         assert lived == pytest.approx(log[column].tolist(), rel=1e-12)
     nav = read_frame(treasury.engine, "daily_nav")
-    assert nav["assets_next_usd"].tolist()[:3] == pytest.approx(log["aum_end"].tolist()[:3])
+    assert nav["assets_next_usd"].tolist()[:2] == pytest.approx(log["aum_end"].tolist()[:2])
 
 
 def test_the_journal_adds_up_to_the_book(lived: Lived) -> None:
     treasury, outcomes = lived
-    book = last_snapshot(treasury.engine, DAY + timedelta(days=4)).book
+    book = last_snapshot(treasury.engine, DAY + timedelta(days=3)).book
     journal = balances_of(read_entries(treasury.engine))
     owned = balances_of_book(book)
     for key in {*journal, *owned}:
         assert journal.get(key, 0.0) == pytest.approx(owned.get(key, 0.0), abs=1e-6)
-    usd = book.aum_usd(small_panel().as_of(DAY + timedelta(days=3)).prices_usd)
+    usd = book.aum_usd(small_panel().as_of(DAY + timedelta(days=2)).prices_usd)
     assert usd == pytest.approx(outcomes[-1].plan["aum_after_usd"], abs=0.01)
 
 
@@ -124,8 +125,8 @@ def test_the_ledger_of_each_token_is_continuous_and_balances(lived: Lived) -> No
     assert by_day == pytest.approx((nav["assets_before_usd"] - nav["costs_usd"]).tolist())
 
 
-def test_days_without_a_run_earn_too(treasury: Treasury) -> None:
-    treasury.run()
+def test_days_without_a_run_earn_too(decided: Decided) -> None:
+    treasury, _ = decided
     treasury.run(DAY + timedelta(days=3))
     nav = read_frame(treasury.engine, "daily_nav")
     assert nav["date"].dt.date.tolist() == days(4)
@@ -151,11 +152,34 @@ def test_more_than_the_wallet_has_cannot_be_taken(treasury: Treasury) -> None:
     with pytest.raises(InputError, match="the wallet has 100000"):
         treasury.bring(-100_001.0)
     treasury.bring(-40_000.0)
-    assert treasury.run().plan["aum_before_usd"] == pytest.approx(60_000.0, rel=0.01)
+    assert balances_of(read_entries(treasury.engine))["warm_wallet", "USDC"] == 60_000.0
 
 
-def test_a_flow_into_closed_books_is_refused(treasury: Treasury) -> None:
-    treasury.run()
+def test_what_lies_in_pools_is_not_taken_and_the_error_says_how_to_get_it(
+    decided: Decided,
+) -> None:
+    treasury, _ = decided
+    with pytest.raises(InputError, match=r"only the wallet gives .*a run with lower limits"):
+        treasury.bring(-50_000.0, day=DAY + timedelta(days=1))
+
+
+@pytest.mark.slow
+def test_a_run_with_lower_limits_brings_to_the_wallet_what_can_then_be_taken(
+    decided: Decided,
+) -> None:
+    treasury, first = decided
+    limits = {"position_max_pct_total_assets": 0.05, "max_alloc_percentage": 0.05, "min_pools": 0}
+    second = treasury.run(DAY + timedelta(days=1), **limits)
+    (token, row) = max(second.plan["wallet"].items(), key=lambda item: item[1]["amount"])
+    assert row["amount"] > first.plan["wallet"].get(token, {"amount": 0.0})["amount"]
+    treasury.bring(-row["amount"], token, day=DAY + timedelta(days=2))
+    third = treasury.run(DAY + timedelta(days=2), min_pools=0)
+    left = second.plan["aum_after_usd"] - row["amount"]
+    assert third.plan["aum_before_usd"] == pytest.approx(left, rel=0.01)
+
+
+def test_a_flow_into_closed_books_is_refused(decided: Decided) -> None:
+    treasury, _ = decided
     with pytest.raises(InputError, match="the books of 2025-12-01 are closed"):
         treasury.bring(1.0)
 
@@ -169,11 +193,16 @@ def test_a_dry_run_moves_no_book_and_tells_nobody(treasury: Treasury) -> None:
     for table in ("daily_nav", "daily_ledger", "forecasts", "pool_assessments"):
         assert read_frame(treasury.engine, table).empty, table
     assert read_frame(treasury.engine, "daily_balances").empty
-    assert treasury.run().plan["transactions"] == outcome.plan["transactions"]
 
 
-def test_again_reverses_the_bookings_and_decides_anew(treasury: Treasury) -> None:
-    first = treasury.run()
+@pytest.mark.slow
+def test_a_run_after_a_dry_run_decides_the_same(treasury: Treasury) -> None:
+    looked_at = treasury.run(is_dry=True).plan["transactions"]
+    assert treasury.run().plan["transactions"] == looked_at
+
+
+def test_again_reverses_the_bookings_and_decides_anew(decided: Decided) -> None:
+    treasury, first = decided
     second = treasury.run(again=True, min_pools=3)
     assert second.run.run_id != first.run.run_id
     statuses = {run.run_id: run.status for run in list_runs(treasury.engine)}
@@ -182,6 +211,12 @@ def test_again_reverses_the_bookings_and_decides_anew(treasury: Treasury) -> Non
     journal = balances_of(read_entries(treasury.engine))
     for key, amount in balances_of_book(book).items():
         assert journal[key] == pytest.approx(amount, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_the_day_after_a_day_that_was_decided_again_begins_with_its_book(decided: Decided) -> None:
+    treasury, _ = decided
+    second = treasury.run(again=True, min_pools=3)
     third = treasury.run(DAY + timedelta(days=1))
     assert third.plan["aum_before_usd"] == pytest.approx(second.plan["aum_after_usd"], rel=1e-2)
 
@@ -202,6 +237,14 @@ def test_an_empty_treasury_says_how_to_begin(empty: Treasury) -> None:
     assert "stage books" in text
     (run,) = list_runs(empty.engine)
     assert (run.status, run.kind) == ("failed", "live")
+
+
+@pytest.mark.slow
+def test_a_treasury_that_was_empty_begins_on_the_day_that_it_gets_something(
+    empty: Treasury,
+) -> None:
+    with pytest.raises(InputError, match="the treasury is empty"):
+        empty.run()
     empty.bring()
     assert empty.run().run.status == "done"
 
@@ -211,18 +254,29 @@ def test_a_day_to_come_is_refused(treasury: Treasury) -> None:
         treasury.run(date(2030, 1, 1))
 
 
-def test_data_that_must_not_be_traded_on_stop_the_run(treasury: Treasury) -> None:
+def halve_the_feed(treasury: Treasury) -> None:
     frames = small_market()
     daily = frames.pool_daily
     few = daily["pool_id"].isin(daily["pool_id"].unique()[:2])
     treasury.source.frames = replace(
         frames, pool_daily=daily[few | (daily["date"] < pd.Timestamp(DAY))]
     )
+
+
+def test_data_that_must_not_be_traded_on_stop_the_run(treasury: Treasury) -> None:
+    halve_the_feed(treasury)
     with pytest.raises(DataQualityError, match="2 pools have a row today, 10 had one yesterday"):
         treasury.run()
     assert count_of(treasury.engine, "plans") == 0
     assert list_runs(treasury.engine)[0].status == "failed"
-    treasury.source.frames = frames  # the feed is whole again
+
+
+@pytest.mark.slow
+def test_a_feed_that_is_whole_again_is_decided_on(treasury: Treasury) -> None:
+    halve_the_feed(treasury)
+    with pytest.raises(DataQualityError):
+        treasury.run()
+    treasury.source.frames = small_market()
     assert treasury.run().run.status == "done"
 
 
@@ -235,11 +289,11 @@ def test_limits_that_no_plan_meets_hold_the_book_and_are_told(treasury: Treasury
     assert "Hold: there is no plan" in treasury.listener.heard[0][1]
 
 
-def test_a_protocol_that_lost_its_approval_is_left_by_force(treasury: Treasury) -> None:
+def test_a_protocol_that_lost_its_approval_is_left_by_force(decided: Decided) -> None:
+    treasury, first = decided
     protocols = sorted(set(small_market().pools["protocol"]))
     with writing(treasury.engine, ME, at=treasury.ticking.now()) as batch:
         set_list(batch, "approved_protocols", protocols)
-    first = treasury.run()
     pools = small_market().pools.set_index("pool_id")
     lost = pools.loc[first.plan["positions"][0]["pool_id"], "protocol"]
     with writing(treasury.engine, ME, at=treasury.ticking.now()) as batch:
@@ -290,6 +344,7 @@ def test_a_source_that_fails_is_an_exit_of_4_and_a_failed_run(treasury: Treasury
     assert treasury.run().run.status == "done"
 
 
+@pytest.mark.slow
 def test_a_message_that_is_not_delivered_is_a_warning_of_the_run(treasury: Treasury) -> None:
     treasury.listener.fails = True
     outcome = treasury.run()
@@ -324,8 +379,8 @@ def test_the_books_begin_with_what_is_observed(empty: Treasury) -> None:
     assert "equity:differences" not in accounts
 
 
-def test_small_differences_are_booked_reported_and_part_of_the_yield(treasury: Treasury) -> None:
-    first = treasury.run()
+def test_small_differences_are_booked_reported_and_part_of_the_yield(decided: Decided) -> None:
+    treasury, first = decided
     ((token, row),) = list(first.plan["wallet"].items())[:1] or [("USDC", {"amount": 0.0})]
     day = DAY + timedelta(days=1)
     treasury.source.balances = balances(("wallet", token, row["amount"] + 25.0))

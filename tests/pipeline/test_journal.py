@@ -263,3 +263,10 @@ def test_the_ledger_is_made_from_the_journal_alone() -> None:
 def _navs(*rows: dict[str, object]) -> pd.DataFrame:
     frame = pd.DataFrame(list(rows), columns=["date", "assets_before_usd", "yield_ytd"])
     return frame.assign(date=pd.to_datetime(frame["date"]))
+
+
+def test_a_wallet_that_is_emptied_but_for_rounding_is_empty() -> None:
+    book = Book({"USDC": 0.3}, {})
+    assert with_flows(book, {"USDC": -(0.1 + 0.2)}, DAY).wallet.get("USDC", 0.0) == 0.0
+    with pytest.raises(InputError, match="are taken, the wallet holds"):
+        with_flows(book, {"USDC": -0.3001}, DAY)

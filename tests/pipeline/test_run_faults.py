@@ -10,16 +10,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from stableyield.errors import InputError, SolverError
-from stableyield.pipeline import stages
+from stableyield.pipeline import Outcome, stages
 from stableyield.pipeline.carry import last_snapshot
 from stableyield.pipeline.daily_run import LOCK
 from stableyield.pipeline.journal import balances_of, balances_of_book
+from stableyield.sources.skew import ClockSkewError
 from stableyield.store import (
     Actor,
     BusyError,
+    Run,
     StoreError,
     list_runs,
     live_run_of,
@@ -29,6 +31,7 @@ from stableyield.store import (
     read_steps,
     run_lock,
 )
+from stableyield.store.clock import to_micros
 from support.crash import watch
 from support.databases import child_environment, fresh_sqlite, later
 from support.treasury import DAY, Treasury, count_of
@@ -83,9 +86,8 @@ def check_consistent(engine: Engine) -> None:
 @pytest.mark.parametrize(
     "stage",
     [
-        "forecast",
         "record",
-        *(pytest.param(s, marks=pytest.mark.slow) for s in ("quality", "books")),
+        *(pytest.param(s, marks=pytest.mark.slow) for s in ("quality", "books", "forecast")),
     ],
 )
 def test_a_run_that_the_database_left_is_taken_up_where_it_stopped(
@@ -134,9 +136,9 @@ def test_a_record_that_breaks_off_leaves_neither_plan_nor_bookings(
     check_consistent(treasury.engine)
 
 
-def test_a_stage_that_fails_ends_the_run_and_the_next_one_begins_anew(
-    treasury: Treasury, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def run_without_a_solver(treasury: Treasury, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The run that fails in the middle."""
+
     def fail(*_: object) -> None:
         raise SolverError("no plan was found in time")
 
@@ -145,11 +147,26 @@ def test_a_stage_that_fails_ends_the_run_and_the_next_one_begins_anew(
         with pytest.raises(SolverError):
             treasury.run()
     (run,) = list_runs(treasury.engine)
+    return run
+
+
+def test_a_stage_that_fails_ends_the_run_and_is_kept(
+    treasury: Treasury, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_without_a_solver(treasury, monkeypatch)
     assert (run.status, run.error) == ("failed", "no plan was found in time")
     failed = [each for each in read_stages(treasury.engine, run.run_id) if each.status == "failed"]
     assert [each.stage for each in failed] == ["allocate"]
     assert failed[0].detail == {"error": "no plan was found in time"}
     assert (treasury.directory / "runs" / str(DAY) / "failed.txt").is_file()
+    check_consistent(treasury.engine)
+
+
+@pytest.mark.slow
+def test_after_a_run_that_failed_the_next_one_begins_anew(
+    treasury: Treasury, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_without_a_solver(treasury, monkeypatch)
     outcome = treasury.run()
     assert outcome.run.run_id != run.run_id
     check_consistent(treasury.engine)
@@ -169,22 +186,52 @@ def test_a_bug_in_a_stage_is_told_and_raised_as_it_is(
     assert list_runs(treasury.engine)[0].status == "failed"
 
 
-def test_two_runs_at_once_are_one(treasury: Treasury) -> None:
+def test_two_runs_at_once_are_one(decided: tuple[Treasury, Outcome]) -> None:
+    treasury, first = decided
+    told = list(treasury.listener.heard)
     other = Actor("the other one", "tests")
     with (
         run_lock(treasury.engine, LOCK, other, at=treasury.ticking.now()),
         pytest.raises(BusyError, match="another run holds the lock 'daily': the other one"),
     ):
-        treasury.run()
-    assert list_runs(treasury.engine) == ()
-    assert treasury.listener.heard == []  # the run that is under way will tell
-    assert treasury.run().run.status == "done"
+        treasury.run(again=True)
+    assert list_runs(treasury.engine) == (first.run,)
+    assert treasury.listener.heard == told  # the run that is under way will tell
+    assert treasury.run().was_done
 
 
 @pytest.mark.slow
 def test_a_clock_that_is_set_back_during_a_run_does_not_stop_it(treasury: Treasury) -> None:
     treasury.source.fetch = _setting_back(treasury)  # type: ignore[method-assign]
     assert treasury.run().run.status == "done"
+
+
+@pytest.mark.parametrize("stage", [None, pytest.param("forecast", marks=pytest.mark.slow)])
+def test_a_clock_that_jumps_far_ahead_during_a_run_writes_nothing_there(
+    stage: str | None, treasury: Treasury, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = treasury.ticking.moment
+    monkeypatch.setattr(treasury.ticking, "_seconds", began.timestamp)  # time itself goes on
+
+    def jump(*_: object) -> dict[str, object]:
+        treasury.ticking.moment += timedelta(days=400)
+        return {}
+
+    with monkeypatch.context() as patch:
+        if stage is None:
+            patch.setattr(treasury.source, "fetch", jump)
+        else:
+            patch.setattr("stableyield.pipeline.daily_run.DECISION", with_stage(stage, look=jump))
+        with pytest.raises(ClockSkewError, match="jumped ahead by 400 days"):
+            treasury.run()
+    with treasury.engine.connect() as connection:
+        last = connection.scalar(text("select max(at_micros) from audit_log"))
+    assert last < to_micros(began + timedelta(days=1))
+    assert "jumped ahead" in treasury.listener.heard[0][1]
+    treasury.ticking.moment = began + timedelta(hours=1)
+    if stage is not None:  # another run from end to end
+        assert treasury.run().was_resumed
+    check_consistent(treasury.engine)
 
 
 def _setting_back(treasury: Treasury):
@@ -198,14 +245,24 @@ def _setting_back(treasury: Treasury):
 
 
 def test_a_clock_that_went_back_between_runs_is_refused_and_nothing_is_lost(
-    treasury: Treasury,
+    decided: tuple[Treasury, Outcome],
 ) -> None:
-    first = treasury.run()
+    treasury, _ = decided
     counts = treasury.counts()
     treasury.ticking.moment -= timedelta(days=3)
     with pytest.raises(InputError, match="the clock went back"):
         treasury.run(DAY + timedelta(days=1))
     assert treasury.counts() == counts
+
+
+@pytest.mark.slow
+def test_a_clock_that_was_set_right_again_lets_the_next_day_be_decided(
+    decided: tuple[Treasury, Outcome],
+) -> None:
+    treasury, first = decided
+    treasury.ticking.moment -= timedelta(days=3)
+    with pytest.raises(InputError, match="the clock went back"):
+        treasury.run(DAY + timedelta(days=1))
     treasury.ticking.moment += timedelta(days=4)
     second = treasury.run(DAY + timedelta(days=1))
     assert second.plan["aum_before_usd"] == pytest.approx(first.plan["aum_after_usd"], rel=0.01)
@@ -250,6 +307,7 @@ def test_a_database_file_that_vanishes_in_the_middle_is_an_exit_of_4(
             treasury.run()
     assert raised.value.exit_code == 4
     assert "FAILED in stage screen" in treasury.listener.heard[0][1]
+    assert not path.exists()  # nor is an empty one there in its place
 
 
 @pytest.mark.slow

@@ -39,6 +39,7 @@ def webhook(status: int = 200) -> Iterator[tuple[str, list[Call]]]:
         yield f"{server.url}/services/SECRET-PART", calls
 
 
+@pytest.mark.slow
 def test_slack_gets_the_message_of_a_run(treasury: Treasury) -> None:
     with webhook() as (url, calls):
         treasury.listener = SlackNotifier(SecretStr(url))  # type: ignore[assignment]

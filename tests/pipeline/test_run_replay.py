@@ -27,8 +27,10 @@ def test_a_replay_gives_the_identical_plan(lived: tuple[Treasury, list[Outcome]]
         assert replay.other_versions == {}
 
 
-def test_what_was_learned_since_does_not_change_a_replay(treasury: Treasury) -> None:
-    outcome = treasury.run()
+def test_what_was_learned_since_does_not_change_a_replay(
+    decided: tuple[Treasury, Outcome],
+) -> None:
+    treasury, outcome = decided
     frames = small_market()
     corrected = frames.pool_daily.assign(apy_pct=frames.pool_daily["apy_pct"] * 2.0)
     with writing(treasury.engine, ME, at=treasury.ticking.now()) as batch:

@@ -81,5 +81,5 @@ def test_the_doctor_sees_a_database_without_schema_and_one_that_is_not_there(
 
 def test_the_quality_of_the_newest_stored_day_is_reported(lived: Lived) -> None:
     treasury, _ = lived
-    assert quality_of(treasury.engine).day == DAY + timedelta(days=3)
+    assert quality_of(treasury.engine).day == DAY + timedelta(days=2)
     assert quality_of(treasury.engine, DAY).score > 50.0

@@ -3,7 +3,7 @@ from __future__ import annotations
 import gzip
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from stableyield.sources import (
 from stableyield.sources.fake import Answer, Call
 from stableyield.sources.payload import parse_json
 from stableyield.sources.request import Request
+from stableyield.sources.skew import ClockSkewError
 from support.provider import NOON, House, as_json
 
 OK = {"fine": True}
@@ -54,6 +55,38 @@ def test_what_another_attempt_may_mend_is_asked_again(home: House, fault: Answer
     assert ask(home).value == OK
     assert len(home.provider.calls) == 2
     assert sum(home.time.slept) == pytest.approx(0.375)  # 0.5 s, of it a quarter jittered away
+
+
+def dated(moment: datetime, **headers: str) -> Answer:
+    return Answer(b'{"fine": true}', headers={"Date": format_datetime(moment), **headers})
+
+
+@pytest.mark.parametrize(("hours", "direction"), [(-4, "4:00:00 ahead"), (30, "6:00:00 behind")])
+def test_a_clock_far_from_the_providers_is_refused_and_nothing_is_kept(
+    home: House, hours: int, direction: str
+) -> None:
+    home.provider.on("/e", dated(NOON + timedelta(hours=hours)), OK)
+    with pytest.raises(ClockSkewError, match=f"the clock of this machine is .*{direction}"):
+        ask(home)
+    assert not ask(home).from_cache
+    assert len(home.provider.calls) == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        dated(NOON - timedelta(hours=2)),
+        dated(NOON - timedelta(hours=30), Age=str(29 * 3600)),
+        Answer(b'{"fine": true}', headers={"Date": "yesterday, or so"}),
+        Answer(b'{"fine": true}', headers={"Date": "Mon, 99 Jan 2024 00:00:00 GMT"}),
+        dated(NOON, Age="\u00b2"),
+        Answer(b'{"fine": true}'),
+    ],
+    ids=["hours", "kept by a cache", "no date", "no day", "no age", "nothing"],
+)
+def test_an_answer_of_about_now_or_of_no_moment_is_accepted(home: House, answer: Answer) -> None:
+    home.provider.on("/e", answer)
+    assert ask(home).value == OK
 
 
 def test_a_slow_provider_is_left_after_the_read_timeout(home: House) -> None:

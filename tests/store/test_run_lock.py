@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import Engine
 
 from stableyield.errors import InputError
-from stableyield.store import BusyError, connect, run_lock
+from stableyield.store import BusyError, StoreError, connect, read_frame, run_lock
+from stableyield.store.engine import sqlite_file
 from support.databases import NOW, TESTER, child_environment, rows_of
 
 HOLDER = """
@@ -46,6 +47,35 @@ def test_a_lock_is_free_after_an_error(engine: Engine) -> None:
         _ = 1 / 0
     with run_lock(engine, "daily", TESTER, at=NOW) as lock:
         lock.check()
+
+
+def lose_the_file_under_a_lock(sqlite: Engine, error: Exception | None) -> None:
+    with run_lock(sqlite, "daily", TESTER, at=NOW):
+        path = sqlite_file(sqlite)
+        assert path is not None
+        path.unlink()
+        if error is not None:
+            raise error
+
+
+def test_a_database_that_vanished_under_a_lock_does_not_hide_what_went_wrong_first(
+    sqlite: Engine,
+) -> None:
+    with pytest.raises(ZeroDivisionError, match="the first") as raised:
+        lose_the_file_under_a_lock(sqlite, ZeroDivisionError("the first"))
+    (note,) = raised.value.__notes__
+    assert "noting the lock" not in note  # nothing was written anywhere
+    assert "was deleted, moved or replaced" in note
+
+
+def test_a_database_that_vanished_under_a_lock_is_not_begun_anew(sqlite: Engine) -> None:
+    with pytest.raises(StoreError, match="was deleted, moved or replaced while it was open"):
+        lose_the_file_under_a_lock(sqlite, None)
+    with pytest.raises(StoreError, match="was deleted, moved or replaced while it was open"):
+        read_frame(sqlite, "pools")
+    path = sqlite_file(sqlite)
+    assert path is not None
+    assert not path.exists()
 
 
 def test_names_of_locks_are_plain(engine: Engine) -> None:

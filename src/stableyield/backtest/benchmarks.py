@@ -18,7 +18,7 @@ from stableyield.backtest.choice import (
     trailing_apy_pct,
 )
 from stableyield.backtest.day import DayInputs, Prepared
-from stableyield.backtest.policy import Decision, MilpPolicy, Policy
+from stableyield.backtest.policy import Decision, MilpPolicy, Policy, Remembering
 from stableyield.backtest.rebalance import all_in, spread
 from stableyield.backtest.threshold import Threshold
 from stableyield.backtest.trailing import TopTrailing
@@ -81,12 +81,15 @@ class Hold:
         return self.entry.decide(prepared, inputs)
 
     def state(self) -> dict[str, Any]:
-        """Whether it has entered."""
-        return {"entered": self.entered}
+        """Whether it has entered, and what the other policy remembers."""
+        remembered = self.entry.state() if isinstance(self.entry, Remembering) else None
+        return {"entered": self.entered, "entry": remembered}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Remember what `state` returned."""
         self.entered = bool(state["entered"])
+        if isinstance(self.entry, Remembering):
+            self.entry.restore(state["entry"])
 
 
 @dataclass

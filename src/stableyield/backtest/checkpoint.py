@@ -1,18 +1,24 @@
 """Stop and go on: an append-only log of days, and a snapshot of the state after some of them.
 
-``days.log`` gets one record a day: its length and checksum in hexadecimal, and JSON. Every
-``save_every`` days ``state.json`` is replaced in one step; it says how much of the log it stands
-on. Whenever a run is killed, what the log has beyond that, a torn record included, is cut off and
-lived through again. Floats are written in the shortest form that reads back to the same bits.
+Now and then (see `Checkpoint.is_due`) ``days.log`` gets a record of the days since: its length and
+checksum in hexadecimal, and JSON. Then ``state.json`` is replaced in one step; it says how much of
+the log it stands on. Whenever a run is killed, what the log has beyond that, a torn record
+included, is cut off and lived through again.
+
+One process at a time: the log is locked while it is open, and the system unlocks it however the
+process ends (not on Windows, where nothing is locked).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -22,6 +28,8 @@ from stableyield.errors import InputError
 LOG_FILE = "days.log"
 STATE_FILE = "state.json"
 SAVE_EVERY_DAYS = 30
+SAVE_SHARE = 0.02  # of the time of a run may go into saving it
+_SAVE_SECONDS = 0.02  # what the first snapshot is taken to cost: two waits for a disk
 _HEAD_BYTES = 18  # two times eight digits, each with a space
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -29,9 +37,10 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a checkpoint has: the days so far, and the state after the last of them."""
+    """What a checkpoint has: blocks of the days so far, and the state after the last of them."""
 
-    days: tuple[Any, ...] = ()
+    n_days: int = 0
+    blocks: tuple[Any, ...] = ()
     state: Any = None
 
 
@@ -44,8 +53,9 @@ class Checkpoint:
     directory : Path
     key : mapping of str to plain values
         What the run is made of; another run may not go on from it.
-    save_every : int
-        Days between two snapshots.
+    save_every : int, optional
+        Days between two snapshots; absent: 30, or more where they follow so fast upon each other
+        that waiting for the disk would take more than a fiftieth of the run.
 
     Raises
     ------
@@ -55,12 +65,14 @@ class Checkpoint:
 
     directory: Path
     key: Mapping[str, Any]
-    save_every: int = SAVE_EVERY_DAYS
+    save_every: int | None = None
     _log: BinaryIO | None = field(default=None, init=False)
     _n_days: int = field(default=0, init=False)
+    _save_seconds: float = field(default=_SAVE_SECONDS, init=False)
+    _saved_at: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        if self.save_every < 1:
+        if self.save_every is not None and self.save_every < 1:
             raise InputError(f"save_every is {self.save_every}", remedy="save every day, or rarer")
         if self.directory.exists() and not self.directory.is_dir():
             raise InputError(
@@ -81,49 +93,56 @@ class Checkpoint:
         Raises
         ------
         InputError
-            When there is a checkpoint and ``resume`` is False, when it is that of another run
-            (names what differs), or when it is damaged.
+            When there is a checkpoint and ``resume`` is False, when another run is using it, when
+            it is that of another run (names what differs), or when it is damaged.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        state = self._read_state()
-        if state is not None and not resume:
-            raise InputError(
-                "there is a checkpoint already",
-                where=str(self.directory),
-                remedy="resume it, or name another directory",
-            )
-        size = 0 if state is None else int(state["log_bytes"])
-        days = () if state is None else tuple(self._read_log(size))
-        if state is not None and len(days) != state["n_days"]:
-            raise self._damaged(LOG_FILE, f"{len(days)} days, {state['n_days']} are expected")
         log = (self.directory / LOG_FILE).open("ab")
-        log.truncate(size)  # what no snapshot stands on is lived through again
-        self._log, self._n_days = log, len(days)
-        return Snapshot(days, None if state is None else state["state"])
+        try:
+            self._lock(log)
+            snapshot, size = self._read(resume=resume)
+            log.truncate(size)  # what no snapshot stands on is lived through again
+        except BaseException:
+            log.close()
+            raise
+        self._log, self._n_days = log, snapshot.n_days
+        self._saved_at = time.perf_counter()
+        return snapshot
 
-    def append(self, day: Any) -> None:
-        """Add the record of a day."""
-        text = _encode(day).encode()
-        self._file.write(b"%08x %08x %s\n" % (len(text), zlib.crc32(text), text))
-        self._n_days += 1
+    def is_due(self, n_days: int) -> bool:
+        """Whether to save, ``n_days`` after the last snapshot."""
+        if self.save_every is not None:
+            return (self._n_days + n_days) % self.save_every == 0
+        waited = time.perf_counter() - self._saved_at
+        return n_days >= SAVE_EVERY_DAYS and waited * SAVE_SHARE >= self._save_seconds
 
-    @property
-    def is_due(self) -> bool:
-        """Whether the state has to be saved after the days so far."""
-        return self._n_days % self.save_every == 0
+    def save(self, n_days: int, block: Any, state: Any) -> None:
+        """Add a block of days, and replace the snapshot by the state after the last of them.
 
-    def save(self, state: Any) -> None:
-        """Replace the snapshot by the state after the last day."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        Parameters
+        ----------
+        n_days : int
+            In the block.
+        block, state : values that JSON keeps
+        """
+        if self._log is None:
+            raise InputError("the checkpoint is not open", remedy="open it first")
+        started = time.perf_counter()
+        text = _encode([n_days, block]).encode()
+        self._log.write(b"%08x %08x %s\n" % (len(text), zlib.crc32(text), text))
+        self._log.flush()
+        os.fsync(self._log.fileno())
+        self._n_days += n_days
         document = {
             "key": self.key,
-            "key_sha256": sha256_of(self.key),
+            "key_sha256": self._key_sha256,
             "n_days": self._n_days,
-            "log_bytes": self._file.tell(),
+            "log_bytes": self._log.tell(),
             "state": state,
         }
         write_atomic(self.directory / STATE_FILE, _encode(document).encode())
+        self._saved_at = time.perf_counter()
+        self._save_seconds = self._saved_at - started
 
     def close(self) -> None:
         """Close the log."""
@@ -131,11 +150,42 @@ class Checkpoint:
             self._log.close()
             self._log = None
 
-    @property
-    def _file(self) -> BinaryIO:
-        if self._log is None:
-            raise InputError("the checkpoint is not open", remedy="open it first")
-        return self._log
+    @cached_property
+    def _key_sha256(self) -> str:
+        return sha256_of(self.key)
+
+    def _lock(self, log: BinaryIO) -> None:
+        """Keep every other process out until the log is closed, or this process ends."""
+        if sys.platform == "win32":
+            return
+        import fcntl  # noqa: PLC0415 - not everywhere
+
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                "another run is using the checkpoint",
+                where=str(self.directory),
+                remedy="wait until it is done, or name another directory",
+            ) from error
+
+    def _read(self, *, resume: bool) -> tuple[Snapshot, int]:
+        """What is there, and the bytes of the log that it stands on."""
+        saved = self._read_state()
+        if saved is None:
+            return Snapshot(), 0
+        if not resume:
+            raise InputError(
+                "there is a checkpoint already",
+                where=str(self.directory),
+                remedy="resume it, or name another directory",
+            )
+        size = int(saved["log_bytes"])
+        records = tuple(self._read_log(size))
+        n_days = sum(n for n, _ in records)
+        if n_days != saved["n_days"]:
+            raise self._damaged(LOG_FILE, f"{n_days} days, {saved['n_days']} are expected")
+        return Snapshot(n_days, tuple(block for _, block in records), saved["state"]), size
 
     def _read_state(self) -> dict[str, Any] | None:
         path = self.directory / STATE_FILE
@@ -159,7 +209,7 @@ class Checkpoint:
         return dict(state)
 
     def _read_log(self, size: int) -> Iterator[Any]:
-        """The days of the first ``size`` bytes, each checked."""
+        """The records of the first ``size`` bytes, each checked."""
         try:
             with (self.directory / LOG_FILE).open("rb") as log:
                 content = log.read(size)

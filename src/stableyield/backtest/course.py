@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field, fields, is_dataclass
-from datetime import date
+from dataclasses import dataclass, field, fields, is_dataclass
+from itertools import chain
 from typing import Any
 
 from stableyield._version import __version__
+from stableyield.backtest.blocks import rows_block, rows_of_block, totals_block, totals_of_block
 from stableyield.backtest.cash_flows import flows_by_day
 from stableyield.backtest.checkpoint import Snapshot
 from stableyield.backtest.day import DayInputs
@@ -87,24 +88,24 @@ class Course:
 
     # --- for a checkpoint ---
 
-    def last_day(self) -> list[Any]:
-        """The last day in values that JSON keeps."""
-        totals = self.totals[-len(self.runners) :]
-        return [
-            [told[-1].to_json() for told in self.rows],
-            [[day.exec_date.isoformat(), *_sums(day)] for day in totals],
-        ]
+    def days_since(self, n_days: int) -> dict[str, Any]:
+        """The days after the first ``n_days``, of which there is one at least, for JSON."""
+        n_runners, totals = len(self.runners), self.totals[n_days * len(self.runners) :]
+        return {
+            "rows": [rows_block(told[n_days:]) for told in self.rows],
+            "totals": [totals_block(totals[n::n_runners]) for n in range(n_runners)],
+        }
 
     def relive(self, saved: Snapshot) -> int:
         """Take the days and the state of a checkpoint; the number of days."""
-        for rows, totals in saved.days:
-            for told, values in zip(self.rows, rows, strict=True):
-                told.append(DayRows.from_json(values))
-            for runner, (on, *sums) in zip(self.runners, totals, strict=True):
-                self.totals.append(DayTotals(runner.policy.name, date.fromisoformat(on), *sums))
-        for runner, state in zip(self.runners, saved.state or (), strict=bool(saved.days)):
+        for block in saved.blocks:
+            for told, rows in zip(self.rows, block["rows"], strict=True):
+                told.extend(rows_of_block(rows))
+            side_by_side = zip(*map(totals_of_block, block["totals"]), strict=True)
+            self.totals.extend(chain.from_iterable(side_by_side))
+        for runner, state in zip(self.runners, saved.state or (), strict=bool(saved.n_days)):
             runner.restore(state)
-        return len(saved.days)
+        return saved.n_days
 
     def state(self) -> list[Any]:
         """What the next day depends on.
@@ -122,10 +123,6 @@ class Course:
                     remedy="give it state() and restore(), or run it without a checkpoint",
                 )
         return [runner.state() for runner in self.runners]
-
-
-def _sums(day: DayTotals) -> tuple[float, ...]:
-    return astuple(day)[2:]
 
 
 def key_of(

@@ -5,7 +5,8 @@ The live job and the backtest call the same functions; only who supplies the mar
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
@@ -24,15 +25,18 @@ from stableyield.forecast import Forecast, Forecaster
 from stableyield.market.panel import MarketView
 from stableyield.screening import (
     Finding,
+    HeldPools,
     IceboxTracker,
     PoolForecasts,
     Screening,
     critical_findings,
+    risk_groups,
     screen,
     screen_book,
 )
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 MAX_PRICE_AGE_DAYS = 7
 
@@ -88,7 +92,7 @@ class GasPricing:
         if self.fixed is not None:
             return self.fixed
         gwei, eth_usd = float(view.gas.gas_gwei[-1]), float(view.gas.eth_usd[-1])
-        if not (np.isfinite(gwei) and np.isfinite(eth_usd)):
+        if not (math.isfinite(gwei) and math.isfinite(eth_usd)):
             raise MissingDataError(
                 f"gas price ({gwei} gwei) or ETH price ({eth_usd} USD) is unknown",
                 where=f"day {view.day}",
@@ -161,6 +165,13 @@ class DayInputs:
     def screening(self, held: Collection[str]) -> Screening:
         """Both filters, for a book with positions in the pools ``held``."""
         return screen_book(self.view, self._screening, self.expected, held)
+
+    @cached_property
+    def risk_groups(self) -> Ints:
+        """Risk group of each pool of the view, 1 to 3; shape (n_pools,)."""
+        if "_screening" in vars(self):
+            return self._screening.risk_groups
+        return risk_groups(self.view.pool_series.apy_pct, self.parameters).group
 
     @cached_property
     def general_gas(self) -> GasCosts:
@@ -236,24 +247,18 @@ class Prepared:
         """What a reader must know of the day: old prices, pools that cannot be traded."""
         if not self.book.positions:
             return self.price_flags
-        ids = self.inputs.view.pool_ids
-        frozen = (ids[i] for i, state in self._held_states if state is PoolState.FROZEN)
+        frozen = self._held_pools.frozen(self.inputs.expected)
         return (*self.price_flags, *(f"frozen: {pool_id}" for pool_id in frozen))
-
-    @property
-    def _held_states(self) -> Iterator[tuple[int, PoolState]]:
-        """Column and state of each pool of the view that is held."""
-        states = self.screening.states
-        return ((i, states[i]) for i in np.flatnonzero(self.screening.is_held).tolist())
 
     @cached_property
     def must_leave(self) -> bool:
         """Whether a pool that is held has to be left."""
-        if not self.book.positions:
-            return False
-        return bool(self.screening.gone) or any(
-            state is PoolState.EXIT for _, state in self._held_states
-        )
+        return bool(self.book.positions) and self._held_pools.must_leave
+
+    @cached_property
+    def _held_pools(self) -> HeldPools:
+        inputs = self.inputs
+        return HeldPools(inputs.view, inputs.parameters, self.book.pool_ids, inputs.iceboxed)
 
     def risk_groups_of(self, book: Book) -> dict[str, int]:
         """Risk group of each pool of the view that ``book`` holds."""
@@ -261,8 +266,8 @@ class Prepared:
         held = [pool_id for pool_id in book.pool_ids if pool_id in index]
         if not held:
             return {}
-        groups = self.screening.risk_groups
-        return {pool_id: int(groups[index[pool_id]]) for pool_id in held}
+        groups = self.inputs.risk_groups[[index[pool_id] for pool_id in held]]
+        return dict(zip(held, groups.tolist(), strict=True))
 
     @cached_property
     def problem(self) -> AllocationProblem:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stableyield.backtest.benchmarks import benchmarks
-from stableyield.backtest.checkpoint import SAVE_EVERY_DAYS, Checkpoint
+from stableyield.backtest.checkpoint import Checkpoint
 from stableyield.backtest.course import Course, key_of
 from stableyield.backtest.day import exec_days, observe
 from stableyield.backtest.policy import MilpPolicy, Policy
@@ -38,7 +38,7 @@ def run_backtest(
     progress: Progress | None = None,
     policy: Policy | None = None,
     checkpoint: Path | None = None,
-    save_every: int = SAVE_EVERY_DAYS,
+    save_every: int | None = None,
     resume: bool = False,
     **changes: Any,
 ) -> BacktestResult:
@@ -54,8 +54,9 @@ def run_backtest(
         Instead of the optimiser.
     checkpoint : Path, optional
         Directory that the run is saved in while it goes on.
-    save_every : int
-        Days between two snapshots.
+    save_every : int, optional
+        Days between two snapshots; absent: 30, or more where days are lived through so fast that
+        saving would take more than a fiftieth of the time.
     resume : bool
         Go on from the checkpoint, if there is one.
     **changes
@@ -82,7 +83,7 @@ def run_policies(
     *,
     progress: Progress | None = None,
     checkpoint: Path | None = None,
-    save_every: int = SAVE_EVERY_DAYS,
+    save_every: int | None = None,
     resume: bool = False,
 ) -> dict[str, BacktestResult]:
     """Backtest several policies on one market; they share what is observed of each day.
@@ -116,7 +117,7 @@ def run_policies(
 
 
 def _checkpoint(
-    panel: MarketPanel, course: Course, directory: Path | None, save_every: int
+    panel: MarketPanel, course: Course, directory: Path | None, save_every: int | None
 ) -> Checkpoint | None:
     if directory is None:
         return None
@@ -142,9 +143,8 @@ def _run(
             inputs = observe(tomorrow, settings.parameters, settings.forecaster, icebox, gas)
             tomorrow = panel.as_of(day + timedelta(days=1))
             course.advance(inputs, tomorrow)
-            if checkpoint is not None:
-                checkpoint.append(course.last_day())
-                if checkpoint.is_due or n == len(days):
-                    checkpoint.save(course.state())
+            if checkpoint is not None and (checkpoint.is_due(n - done) or n == len(days)):
+                checkpoint.save(n - done, course.days_since(done), course.state())
+                done = n
             if progress is not None:
                 progress(n, len(days))

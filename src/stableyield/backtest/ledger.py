@@ -191,6 +191,8 @@ class _Holdings:
         if not self.keys:
             return wallet_usd
         values, starts = self.amounts * price, self.pool_starts
+        if len(starts) == len(values):
+            return math.fsum([wallet_usd, *values.tolist()])
         by_pool = np.add.reduceat(values, starts)
         ends = np.append(starts[1:], len(values))
         for n in (ends - starts > 2).nonzero()[0].tolist():  # two legs round in one way only
@@ -223,11 +225,11 @@ def _returns(held: _Holdings, value_usd: Floats, pools: PoolDay) -> Floats:
         [pool not in tokens or token in tokens[pool] for pool, token in held.keys], dtype=bool
     )
     if pools.others_usd is not None and held.keys:
-        starts = held.pool_starts
-        n_legs = np.diff(starts, append=len(held.keys))
-        own = np.repeat(np.add.reduceat(value_usd * inside, starts), n_legs)
-        of_pool = [pools.others_usd.get(held.pools[n], np.nan) for n in starts.tolist()]
-        others = np.repeat(np.array(of_pool, dtype=np.float64), n_legs)
+        starts, own = held.pool_starts, value_usd * inside
+        if len(starts) < len(own):
+            n_legs = np.diff(starts, append=len(own))
+            own = np.repeat(np.add.reduceat(own, starts), n_legs)
+        others = np.array([*map(pools.others_usd.get, held.pools)], dtype=np.float64)
         # a pool of unknown size is not diluted; a loss is not shared away
         kept = np.where(np.isfinite(others), pro_rata_factor(others, own), 1.0)
         kept[np.isnan(kept)] = 0.0

@@ -49,7 +49,7 @@ def realised(
     """
     if not book.positions:
         return PoolDay({}, None, {})
-    index = tomorrow.pool_index
+    index, pools = tomorrow.pool_index, tomorrow.pools
     ids = [pool_id for pool_id in book.pool_ids if pool_id in index]
     columns = np.array([index[pool_id] for pool_id in ids], dtype=np.intp)
     earned = tomorrow.realised_return[columns]
@@ -73,10 +73,7 @@ def realised(
             if parameters.own_impact == "pro_rata"
             else None
         ),
-        tokens={
-            pool_id: tomorrow.pools[i].tokens
-            for pool_id, i in zip(ids, columns.tolist(), strict=True)
-        },
+        tokens={pool_id: pools[i].tokens for pool_id, i in zip(ids, columns.tolist(), strict=True)},
         paid_back=gone,
     )
 
@@ -87,7 +84,9 @@ def _paid_back(
     """Held pools that leave the live list, and the share of its value that each pays back."""
     # the columns of a view are the first columns of every later one
     listed = today.is_listed
-    left = np.flatnonzero(listed & ~tomorrow.is_listed[: len(listed)]).tolist()
+    left = (listed & ~tomorrow.is_listed[: len(listed)]).nonzero()[0].tolist()
+    if not left:
+        return {}
     gone = {tomorrow.pool_ids[i] for i in left}
     return {pool_id: 1.0 - loss for pool_id in ids if pool_id in gone}
 
@@ -120,13 +119,13 @@ def forecast_yield_usd(inputs: DayInputs, book: Book, prices: Mapping[str, float
     """What the mean forecasts promise for one day; pools without a forecast promise nothing."""
     if not book.positions:
         return 0.0
-    view = inputs.view
-    rates = day_return(inputs.expected.apy_pct / 100.0)
+    index, pools = inputs.view.pool_index, inputs.view.pools
+    rates = day_return(inputs.expected.apy_pct / 100.0).tolist()
     total = 0.0
     for (pool_id, token), amount in book.positions.items():
-        i = view.pool_index.get(pool_id)
-        if i is None or token not in view.pools[i].tokens:
+        i = index.get(pool_id)
+        if i is None or token not in pools[i].tokens:
             continue
-        rate = float(rates[i])
+        rate = rates[i]
         total += amount * prices[token] * rate if math.isfinite(rate) else 0.0
     return total

@@ -23,6 +23,18 @@ class DayTotals:
     turnover_usd: float
     flow_usd: float = 0.0
 
+    @property
+    def sums(self) -> tuple[float, ...]:
+        """The sums, in the order of the fields."""
+        return (
+            self.aum_start_usd,
+            self.aum_end_usd,
+            self.gas_usd,
+            self.conversion_usd,
+            self.turnover_usd,
+            self.flow_usd,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class DayRecord:

@@ -68,31 +68,6 @@ class DayRows:
         """What is held in pools."""
         return frozenset(held for held in self.held if held[0] != WALLET)
 
-    def to_json(self) -> list[Any]:
-        """The rows in values that JSON keeps to the last bit."""
-        return [
-            *(self.policy, self.exec_date.isoformat(), self.log, self.held),
-            *(self.amounts.tolist(), self.amounts_usd.tolist(), self.risk_groups.tolist()),
-            *(self.transactions, self.solve_seconds, self.seconds),
-        ]
-
-    @classmethod
-    def from_json(cls, values: Sequence[Any]) -> DayRows:
-        """The rows that `to_json` wrote."""
-        policy, day, log, held, amounts, amounts_usd, groups, steps, solve, seconds = values
-        return cls(
-            policy,
-            date.fromisoformat(day),
-            tuple(log),
-            tuple((pool_id, token) for pool_id, token in held),
-            np.array(amounts, dtype=np.float64),
-            np.array(amounts_usd, dtype=np.float64),
-            np.array(groups, dtype=np.int8),
-            tuple(tuple(step) for step in steps),
-            solve,
-            seconds,
-        )
-
 
 def rows_of(record: DayRecord, before: DayRows | None = None) -> DayRows:
     """The rows of a day; ``before`` is the day before, to count what came and went."""

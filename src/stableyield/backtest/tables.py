@@ -113,16 +113,7 @@ def _called(pool_id: str, names: MarketView) -> tuple[str, str, str]:
 
 
 def _benchmark(day: DayTotals) -> tuple[Any, ...]:
-    return (
-        day.policy,
-        day.exec_date.isoformat(),
-        day.aum_start_usd,
-        day.aum_end_usd,
-        day.gas_usd,
-        day.conversion_usd,
-        day.turnover_usd,
-        day.flow_usd,
-    )
+    return (day.policy, day.exec_date.isoformat(), *day.sums)
 
 
 def _run(panel: MarketPanel, settings: BacktestSettings, rows: Sequence[DayRows]) -> dict[str, Any]:

@@ -79,8 +79,8 @@ def backtest(
         Path | None, typer.Option(metavar="DIR", help="Save the run here while it goes on.")
     ] = None,
     save_every: Annotated[
-        int, typer.Option(metavar="DAYS", min=1, help="Days between two saves.")
-    ] = 30,
+        int | None, typer.Option(metavar="DAYS", min=1, help="Days between two saves.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from --checkpoint.")] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write tables and report here.")

@@ -52,7 +52,7 @@ def withdraw(
     memo: MemoOption = "",
     database: DatabaseOption = None,
 ) -> None:
-    """Book money that the owner takes from the wallet."""
+    """Book money that the owner takes from the wallet; nothing is taken out of a pool for it."""
     _book(token, amount, -1.0, day, memo, database)
 
 

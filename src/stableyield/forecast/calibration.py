@@ -39,11 +39,12 @@ BLOCKS_HALF = 5.0
 """Independent outcomes, one after the other, at which a factor is half believed."""
 FACTOR_LIMITS = (0.5, 2.5)
 MIN_ROWS = 30
-LOW_STRETCH = 1.03
-"""Trees see less of the future than of the past: both sides were a little narrow."""
+LOW_STRETCH_A_DAY = 0.005
+"""Trees see less of the future than of the past: intervals are a little narrow, and more so with
+every day ahead. Beyond `LONG_HORIZON_DAYS` the range below is wide enough as it is."""
 HIGH_STRETCH, HIGH_STRETCH_A_DAY = 1.10, 0.008
-"""Chosen on Aave and Compound 2021-2022 and realised vault returns of 2023, like `LOW_STRETCH`.
-Rates rise further than they fall: the upper side is wider, and more so with every day ahead."""
+"""Rates rise further than they fall: the upper side is wider, and more so with every day ahead.
+Both were chosen on Aave and Compound of 2021-2022 and on realised vault returns of 2023."""
 LONG_HORIZON_DAYS = 10
 RANGE_WEIGHT = 0.5
 RANGE_BELOW, RANGE_ABOVE = 0.9, 2.0
@@ -88,7 +89,7 @@ class QuantileModels:
             below = (1.0 - RANGE_WEIGHT) * below + RANGE_WEIGHT * range_below
             above = (1.0 - RANGE_WEIGHT) * above + RANGE_WEIGHT * range_above
         else:
-            below *= LOW_STRETCH
+            below *= 1.0 + LOW_STRETCH_A_DAY * self.horizon_days
         group = volatility_class(rows)
         return point_pct - factors.low[group] * below, point_pct + factors.high[group] * above
 

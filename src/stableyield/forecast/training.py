@@ -71,7 +71,7 @@ class LearnedSettings:
     window_days: int = 730
     holdout_days: int = 45
     min_rows: int = 600
-    max_rows: int = 30_000
+    max_rows: int = 25_000
     weight_power: float = 0.5
     target: Target = "quoted"
     boosting: BoostingSettings = field(default_factory=BoostingSettings)

@@ -23,6 +23,8 @@ from stableyield.pipeline.journal import book_of
 from stableyield.store import read_frame
 
 BOOKED, OBSERVED = "booked", "observed"
+DUST = 1e-6
+"""Token units, the smallest that the usual stablecoins have: less than that is rounding."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,8 @@ def carry(
 def with_flows(book: Book, flows: Mapping[str, float], day: date) -> Book:
     """The book with what was brought to the wallet, or taken from it.
 
+    What is missing to the last `DUST` of a wallet that is emptied is rounding.
+
     Raises
     ------
     InputError
@@ -161,11 +165,11 @@ def with_flows(book: Book, flows: Mapping[str, float], day: date) -> Book:
     wallet = dict(book.wallet)
     for token, amount in flows.items():
         left = wallet.get(token, 0.0) + amount
-        if left < 0.0:
+        if left < -DUST:
             raise InputError(
                 f"{-amount} {token} are taken, the wallet holds {wallet.get(token, 0.0)}",
                 where=f"day {day}",
                 remedy="bring the money back into the books with stableyield ledger deposit",
             )
-        wallet[token] = left
+        wallet[token] = max(left, 0.0)
     return Book(wallet, book.positions)

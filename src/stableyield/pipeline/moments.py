@@ -2,17 +2,19 @@
 
 The store refuses to write before its last write. A clock that is set back by seconds while a run
 is on its way must not stop it; one that went back between two runs is the operator's to mend, and
-the store says so.
+the store says so. One that jumps far ahead during a run is refused here, before that moment gets
+into the store; one that was ahead from the start is found out by the first answer of a provider.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from stableyield.errors import InputError
 from stableyield.sources.clock import Clock
 from stableyield.sources.defillama import AFTER_MIDNIGHT
+from stableyield.sources.skew import LARGEST_SKEW, ClockSkewError
 
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 
@@ -28,10 +30,27 @@ class Moments:
 
     clock: Clock
     _last: datetime = field(default=_EARLIEST, repr=False)
+    _last_seconds: float = field(default=0.0, repr=False)
 
     def now(self) -> datetime:
-        """The UTC moment, or the last one given where the clock has gone back since."""
-        self._last = max(self._last, self.clock.utc_now())
+        """The UTC moment, or the last one given where the clock has gone back since.
+
+        Raises
+        ------
+        ClockSkewError
+            When the clock has gone on by hours more than time has since the last moment.
+        """
+        moment, seconds = self.clock.utc_now(), self.seconds()
+        if self._last is not _EARLIEST:
+            ahead = moment - self._last - timedelta(seconds=seconds - self._last_seconds)
+            if ahead > LARGEST_SKEW:
+                raise ClockSkewError(
+                    f"the clock of this machine jumped ahead by {ahead}",
+                    where=f"from {self._last:%Y-%m-%d %H:%M} to {moment:%Y-%m-%d %H:%M} UTC",
+                    remedy="set the clock, then run again; nothing was written at that moment",
+                )
+        if moment > self._last:
+            self._last, self._last_seconds = moment, seconds
         return self._last
 
     def seconds(self) -> float:

@@ -202,7 +202,9 @@ def _warnings(going: Going) -> list[str]:
     found += [f"observed {token} has no price and is left out" for token in work.unpriced]
     if not work.is_new:
         found += [f"difference: {each}" for each in work.found.differences]
-    found += [str(each) for each in work.quality.findings if each.severity != "info"]
+    # "warning" stands before each line where they are shown
+    findings = [each for each in work.quality.findings if each.severity != "info"]
+    found += [str(each).removeprefix("warning ") for each in findings]
     found += list(work.inputs.forecast.flags)
     return list(dict.fromkeys([*found, *(f"assumed: {note}" for note in going.notes)]))
 

@@ -10,7 +10,7 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from stableyield.errors import InputError
-from stableyield.pipeline.carry import BOOKED, OBSERVED, last_snapshot
+from stableyield.pipeline.carry import BOOKED, DUST, OBSERVED, last_snapshot
 from stableyield.pipeline.daily_run import LOCK
 from stableyield.pipeline.journal import ASSETS, balances_of, book_of, flow_lines
 from stableyield.pipeline.moments import Moments, check_day
@@ -53,6 +53,8 @@ class Flow:
 def book_flow(engine: Engine, actor: Actor, clock: Clock, flow: Flow) -> tuple[LedgerLine, ...]:
     """Book what the owner brings to the wallet or takes from it; the journal lines.
 
+    Only what lies in the wallet can be taken: nothing is withdrawn from a pool for it.
+
     Raises
     ------
     InputError
@@ -72,11 +74,13 @@ def book_flow(engine: Engine, actor: Actor, clock: Clock, flow: Flow) -> tuple[L
                 remedy="date it after that day",
             )
         in_wallet = _in_wallet(read_entries(engine), flow.token)
-        if in_wallet + flow.amount < 0.0:
+        if in_wallet + flow.amount < -DUST:
             raise InputError(
-                f"{-flow.amount} {flow.token} cannot be taken: the wallet has {in_wallet}",
+                f"{-flow.amount} {flow.token} cannot be taken: the wallet has {in_wallet}, and "
+                "only the wallet gives",
                 where=f"day {flow.day}",
-                remedy="take less; what lies in pools comes to the wallet by a run first",
+                remedy="take less, or let a run with lower limits leave more in the wallet first, "
+                "as with --set position_max_pct_total_assets=0.05",
             )
         moment = moments.now()
         lines = flow_lines(moment, flow.day, flow.token, flow.amount, flow.memo)

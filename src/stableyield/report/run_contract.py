@@ -102,7 +102,8 @@ def _wrong_parts(document: Mapping[str, Any], parts: Mapping[str, type]) -> Iter
     for name, kind in parts.items():
         value = document.get(name)
         if value is not None and not isinstance(value, kind):
-            yield f"{name} is {type(value).__name__} {str(value)[:40]!r}, not {'a list' if kind is list else 'an object'}"
+            wanted = "a list" if kind is list else "an object"
+            yield f"{name} is {type(value).__name__} {str(value)[:40]!r}, not {wanted}"
 
 
 def _wrong_rows(plan: Mapping[str, Any]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from stableyield.screening.filters import (
 )
 from stableyield.screening.findings import Finding, QualityReport, Severity
 from stableyield.screening.groups import RiskGroups, classify, risk_groups
+from stableyield.screening.held import HeldPools
 from stableyield.screening.icebox import IceboxLog, IceboxTracker, icebox_history
 from stableyield.screening.icebox_frame import icebox_from_prices_frame
 from stableyield.screening.icebox_machine import IceboxEvent, IceboxGap, IceboxOverride
@@ -21,6 +22,7 @@ __all__ = [
     "Consequence",
     "Finding",
     "Flag",
+    "HeldPools",
     "IceboxEvent",
     "IceboxGap",
     "IceboxLog",

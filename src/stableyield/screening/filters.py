@@ -13,7 +13,7 @@ the rules, and what to do about each.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -144,7 +144,7 @@ def screen_book(
         return screening
     holdings = frozenset(held)
     is_held = _held_columns(view, holdings)
-    unknown = is_held & ~_is_known(forecasts)
+    unknown = is_held & ~is_known(forecasts)
     verdicts = (
         replace(verdict, applies=verdict.applies | unknown)
         if verdict.rule == Rule.FORECAST
@@ -225,7 +225,7 @@ def _held_columns(view: MarketView, held: Collection[str]) -> Bools:
     return result
 
 
-def _is_known(forecasts: PoolForecasts) -> Bools:
+def is_known(forecasts: PoolForecasts) -> Bools:
     """Pools whose APY and TVL are both forecast; shape (n_pools,)."""
     return np.isfinite(forecasts.apy_pct) & np.isfinite(forecasts.tvl_usd)
 
@@ -251,18 +251,24 @@ def _listed(view: MarketView) -> Verdict:
 def _approved_places(view: MarketView, parameters: AllocationParameters) -> tuple[Verdict, ...]:
     """Chain and protocol are approved; upper and lower case do not matter."""
     verdicts = []
-    for rule, names, approved in (
-        (Rule.CHAIN, [pool.chain for pool in view.pools], parameters.approved_chains),
-        (Rule.PROTOCOL, [pool.protocol for pool in view.pools], parameters.approved_protocols),
-    ):
-        if not approved:
-            continue
-        known = frozenset(name.casefold() for name in approved)
-        outside = np.array([name.casefold() not in known for name in names], dtype=bool)
-        which = {i: names[i] for i in np.flatnonzero(outside).tolist()}
+    for rule, outside in outside_places(view, parameters):
+        name = "chain" if rule == Rule.CHAIN else "protocol"
+        which = {i: getattr(view.pools[i], name) for i in np.flatnonzero(outside).tolist()}
         text = f"{{}} is not in {rule}"
         verdicts.append(Verdict(rule, outside, text, which, Consequence.EXIT))
     return tuple(verdicts)
+
+
+def outside_places(
+    view: MarketView, parameters: AllocationParameters
+) -> Iterator[tuple[Rule, Bools]]:
+    """Pools whose chain or protocol is not approved, by each rule in use; shape (n_pools,)."""
+    if known := frozenset(name.casefold() for name in parameters.approved_chains):
+        outside = [pool.chain.casefold() not in known for pool in view.pools]
+        yield Rule.CHAIN, np.array(outside, dtype=bool)
+    if known := frozenset(name.casefold() for name in parameters.approved_protocols):
+        outside = [pool.protocol.casefold() not in known for pool in view.pools]
+        yield Rule.PROTOCOL, np.array(outside, dtype=bool)
 
 
 def _pair_ratio(view: MarketView, parameters: AllocationParameters) -> Verdict:
@@ -326,7 +332,7 @@ def _forecast_rules(
 ) -> tuple[Verdict, ...]:
     """What the forecast must be. Comparisons with NaN are false: the first rule covers it."""
     apy_pct, tvl_usd = forecasts.apy_pct, forecasts.tvl_usd
-    missing = needs_forecast & ~_is_known(forecasts)
+    missing = needs_forecast & ~is_known(forecasts)
     least_apy_pct = parameters.pool_apy_limit * _PCT_PER_FRACTION
     least_tvl_usd = parameters.pool_tvl_limit
     ratio = np.divide(

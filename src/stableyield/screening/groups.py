@@ -102,11 +102,12 @@ def classify(
     ndarray of int64, shape (n_pools,)
         The calmest group all of whose limits hold; limits are inclusive.
     """
-    measures = np.stack([np.abs(delta_pp), stddev_7d_pp, stddev_30d_pp])
+    measures = (np.abs(delta_pp), stddev_7d_pp, stddev_30d_pp)
 
     def within(*limits: float) -> NDArray[np.bool_]:
-        limits_pp = np.array(limits)[:, None] * _PP_PER_FRACTION
-        return np.asarray((measures <= limits_pp + _TOLERANCE_PP).all(axis=0))
+        limits_pp = (limit * _PP_PER_FRACTION + _TOLERANCE_PP for limit in limits)
+        delta, short, long = map(np.less_equal, measures, limits_pp)
+        return np.asarray(delta & short & long)
 
     calm = within(
         parameters.group1_apy_delta_max,

@@ -122,6 +122,8 @@ class IceboxTracker:
     def unjudged(self) -> frozenset[str]:
         """Tokens that the last day could not be judged for: no price, or an unknown peg."""
         machine = self._machine
+        if machine.judged.all():
+            return frozenset()
         return frozenset(
             token for token, ok in zip(machine.tokens, machine.judged, strict=True) if not ok
         )

@@ -258,6 +258,8 @@ class IceboxMachine:
 
     def iceboxed(self) -> frozenset[str]:
         """Names of the tokens that are inside; an override may name one without any price."""
+        if not self._active and not self._inside.any():
+            return frozenset()
         forced = {token: override.iceboxed for token, (override, _) in self._active.items()}
         inside = {self.tokens[j] for j in np.flatnonzero(self._inside)}
         inside -= {token for token, is_in in forced.items() if not is_in}

@@ -64,6 +64,8 @@ def assess(
 def critical_findings(view: MarketView) -> tuple[Finding, ...]:
     """The critical findings of `assess`, and only those: what stops a day that has no live feed."""
     day = _Day(view, None, frozenset(), None, 0)
+    if _is_live(day):
+        return ()
     found = (finding for check in _MAY_STOP for finding in check(day))
     return tuple(finding for finding in found if finding.severity is Severity.CRITICAL)
 
@@ -125,6 +127,15 @@ class _Day:
                 action=action,
                 examples=self.names(pools),
             )
+
+
+def _is_live(day: _Day) -> bool:
+    """Whether half of all pools have a row, and a listed one a price: then nothing is critical."""
+    view, tokens = day.view, PoolTokens.of(day.view)
+    if int(day.has_row.sum()) < max(1.0, UNIVERSE_LEAST_SHARE * len(view.pools)):
+        return False
+    price_usd = tokens.take(view.token_series.close_usd[-1])
+    return bool((view.is_listed[tokens.pool] & (price_usd > 0.0) & (price_usd < np.inf)).any())
 
 
 def _no_rows(day: _Day) -> Iterator[Finding]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+_UNKNOWN = np.array([np.nan])
+
 
 @dataclass(frozen=True, eq=False)
 class PoolTokens:
@@ -46,7 +48,7 @@ class PoolTokens:
 
     def take(self, values: Floats) -> Floats:
         """Value of each entry's token, from one value a token series column; NaN without one."""
-        return np.append(values, np.nan)[self.column]
+        return np.concatenate((values, _UNKNOWN))[self.column]
 
     def among(self, names: Collection[str]) -> Bools:
         """Entries whose symbol (case-exact) is one of ``names``; shape (n_entries,)."""
@@ -59,14 +61,18 @@ class PoolTokens:
         self, rule: str, entries: Bools, text: str, consequence: Consequence = Consequence.NONE
     ) -> Verdict:
         """A rule that a pool fails with any of its tokens; the text names them all."""
-        applies = np.zeros(self.n_pools, dtype=bool)
         which: dict[int, str] = {}
-        found = np.flatnonzero(entries)
-        applies[self.pool[found]] = True
+        found = entries.nonzero()[0]
         for entry, pool in zip(found.tolist(), self.pool[found].tolist(), strict=True):
             name = self.names[entry]
             which[pool] = f"{which[pool]}, {name}" if pool in which else name
-        return Verdict(rule, applies, text, which, consequence)
+        return Verdict(rule, self.any_of(entries), text, which, consequence)
+
+    def any_of(self, entries: Bools) -> Bools:
+        """Pools with at least one of the entries; shape (n_pools,)."""
+        result = np.zeros(self.n_pools, dtype=bool)
+        result[self.pool[entries]] = True
+        return result
 
 
 def token_verdicts(
@@ -81,22 +87,37 @@ def token_verdicts(
         Of the view.
     parameters : AllocationParameters
     """
-    verdicts = []
-    if parameters.approved_tokens:
-        unknown = ~_on_list(view, tokens, parameters.approved_tokens)
-        text = f"{{}} is not in {Rule.TOKEN}"
-        verdicts.append(tokens.verdict(Rule.TOKEN, unknown, text, Consequence.EXIT))
-    if parameters.blacklisted_tokens:
-        banned = _on_list(view, tokens, parameters.blacklisted_tokens)
-        text = f"{{}} is in {Rule.BLACKLIST}"
-        verdicts.append(tokens.verdict(Rule.BLACKLIST, banned, text, Consequence.EXIT))
+    texts = {Rule.TOKEN: "{} is not in", Rule.BLACKLIST: "{} is in"}
+    verdicts = [
+        tokens.verdict(rule, banned, f"{texts[rule]} {rule}", Consequence.EXIT)
+        for rule, banned in banned_tokens(view, tokens, parameters)
+    ]
     by_market_cap, flag = _market_cap(view, tokens, parameters)
-    price_usd = tokens.take(view.token_series.close_usd[-1])
-    unpriced = ~(np.isfinite(price_usd) & (price_usd > 0.0))
     by_price = tokens.verdict(
-        Rule.PRICE, unpriced, "no price today for {}", Consequence.FREEZE_UNPRICED
+        Rule.PRICE,
+        unpriced_tokens(view, tokens),
+        "no price today for {}",
+        Consequence.FREEZE_UNPRICED,
     )
     return (*verdicts, by_market_cap, by_price), (flag,)
+
+
+def banned_tokens(
+    view: MarketView, tokens: PoolTokens, parameters: AllocationParameters
+) -> Iterator[tuple[Rule, Bools]]:
+    """Entries whose token may not be owned, by each rule that is in use; shape (n_entries,)."""
+    if parameters.approved_tokens:
+        yield Rule.TOKEN, ~_on_list(view, tokens, parameters.approved_tokens)
+    if parameters.blacklisted_tokens:
+        yield Rule.BLACKLIST, _on_list(view, tokens, parameters.blacklisted_tokens)
+
+
+def unpriced_tokens(view: MarketView, tokens: PoolTokens) -> Bools:
+    """Entries whose token has no usable price today; shape (n_entries,)."""
+    price_usd = tokens.take(view.token_series.close_usd[-1])
+    # a comparison with NaN is false
+    result: Bools = ~((price_usd > 0.0) & (price_usd < np.inf))
+    return result
 
 
 def icebox_verdicts(

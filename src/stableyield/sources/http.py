@@ -34,6 +34,7 @@ from stableyield.sources.keyed import NO_ECHO, SECRET_EXTENSION, KeyedTransport
 from stableyield.sources.pace import Pace
 from stableyield.sources.request import Request
 from stableyield.sources.retry import RetryPolicy, retry_after_seconds, wait_seconds
+from stableyield.sources.skew import check_skew
 
 T = TypeVar("T")
 
@@ -164,6 +165,8 @@ class HttpClient(Closing):
         ------
         PaymentRequiredError, KeyRefusedError
             For HTTP 402, and 401 or 403.
+        ClockSkewError
+            When this machine's clock is far from the provider's.
         ProviderError
             When no attempt is left, or for any other refusal.
         SourceError
@@ -230,6 +233,7 @@ class HttpClient(Closing):
                     body = self._body(request, response)
                     if response.status_code != httpx.codes.OK:
                         raise self._refusal(request, response, body)
+                    check_skew(response.headers, self.clock.utc_now(), request.where)
                     return body
             except httpx.UnsupportedProtocol as error:
                 raise _unreachable(request, error) from None

@@ -121,15 +121,26 @@ def check_file_is_there(connection: Connection) -> None:
         return
     connection.invalidate()
     connection.engine.dispose()
-    raise StoreError(
+    raise _gone(connection.engine)
+
+
+def _gone(engine: Engine) -> StoreError:
+    return StoreError(
         "the database file was deleted, moved or replaced while it was open",
-        where=shown(connection.engine.url),
-        remedy="put the file back, or migrate a new one; nothing of this batch was kept",
+        where=shown(engine.url),
+        remedy="put the file back, or start again to migrate a new one; nothing of this batch "
+        "was kept",
     )
 
 
 def _set_up_sqlite(engine: Engine, busy_timeout_seconds: float) -> None:
     path = sqlite_file(engine)
+    was_there = False
+
+    @event.listens_for(engine, "do_connect")
+    def _not_anew(*_: Any) -> None:
+        if path is not None and was_there and _inode(path) is None:
+            raise _gone(engine)  # SQLite would begin a new, empty file there
 
     @event.listens_for(engine, "connect")
     def _configure(dbapi_connection: Any, record: Any) -> None:
@@ -145,8 +156,10 @@ def _set_up_sqlite(engine: Engine, busy_timeout_seconds: float) -> None:
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+        nonlocal was_there
         if path is not None:
             record.info[_INODE] = _inode(path)
+            was_there = record.info[_INODE] is not None  # a file: URI names no path
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

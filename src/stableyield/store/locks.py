@@ -20,7 +20,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, delete, insert, select, text
 
 from stableyield.errors import InputError
-from stableyield.store.engine import WRITES, is_sqlite, sqlite_file
+from stableyield.store.engine import WRITES, check_file_is_there, is_sqlite, sqlite_file
 from stableyield.store.failures import StoreError, shown, translated
 from stableyield.store.schema import RUN_LOCKS
 from stableyield.store.session import Actor
@@ -83,6 +83,8 @@ def run_lock(engine: Engine, name: str, actor: Actor, *, at: datetime) -> Iterat
     ------
     BusyError
         When another process, or another block of this one, holds it; says who, and since when.
+    StoreError
+        When the database fails. After an error of the block it is a note of that one.
     """
     if not name.replace("-", "").replace("_", "").isalnum():
         raise InputError(f"{name!r} is no name of a lock", remedy="use letters and digits")
@@ -91,8 +93,13 @@ def run_lock(engine: Engine, name: str, actor: Actor, *, at: datetime) -> Iterat
         _note(engine, name, actor, at, is_held=True)
         try:
             yield lock
-        finally:
-            _note(engine, name, actor, at, is_held=False)
+        except BaseException as error:
+            try:
+                _note(engine, name, actor, at, is_held=False)
+            except StoreError as problem:  # what went wrong first is what counts
+                error.add_note(f"{problem}; the lock itself is free")
+            raise
+        _note(engine, name, actor, at, is_held=False)
 
 
 @contextmanager
@@ -167,5 +174,6 @@ def _note(engine: Engine, name: str, actor: Actor, at: datetime, *, is_held: boo
         engine.connect().execution_options(**{WRITES: True}) as connection,
         connection.begin(),
     ):
+        check_file_is_there(connection)
         connection.execute(delete(RUN_LOCKS).where(RUN_LOCKS.c.name == name))
         connection.execute(insert(RUN_LOCKS).values(**row))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from stableyield.backtest import BacktestSettings, GasPricing, run_backtest
+from stableyield.backtest import BacktestSettings, GasPricing
 from stableyield.backtest.benchmarks import EqualWeight
+from stableyield.backtest.engine import run_policies
 from stableyield.backtest.policy import MilpPolicy, Policy
 from stableyield.domain.costs import GasCosts
 from stableyield.errors import ParameterError
@@ -85,7 +86,8 @@ def break_even_cost(
     panel : MarketPanel
     settings : BacktestSettings, optional
     policy_of, other_of : callable
-        Make a new policy for each backtest; the strategy and equal weight unless given.
+        Make a new policy for each backtest, with two different names; the strategy and equal
+        weight unless given.
     highest : float
         Largest multiple that is tried, above 1.
     accuracy : float
@@ -105,9 +107,8 @@ def break_even_cost(
 
     def lead(multiple: float) -> float:
         dear = with_costs_times(settings or BacktestSettings(), multiple)
-        mine, theirs = (
-            Outcome.of(run_backtest(panel, dear, policy=make())) for make in (policy_of, other_of)
-        )
+        results = run_policies(panel, dear, (policy_of(), other_of()))
+        mine, theirs = (Outcome.of(result) for result in results.values())
         tried[multiple] = mine.net_apy_pct - theirs.net_apy_pct
         return tried[multiple]
 

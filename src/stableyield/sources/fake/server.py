@@ -42,6 +42,7 @@ class Answer:
     body : bytes
     status : int
     headers : mapping of str to str
+        All of them: no ``Date`` is added, for the clock of the play is not this machine's.
     cut_at : int, optional
         The connection is closed after so many bytes of the body, whatever was announced.
     delay_seconds : float
@@ -127,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.delay_seconds and self.closing.wait(answer.delay_seconds):
             self.close_connection = True
             return
-        self.send_response(answer.status)
+        self.send_response_only(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(answer.body)))
