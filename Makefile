@@ -43,7 +43,7 @@ test-slow: $(VENV)/.dev
 coverage: $(VENV)/.dev
 	$(BIN)/pytest -m 'not slow' -n 2 -q --cov --cov-report=
 	$(BIN)/coverage report --skip-covered --fail-under=95 \
-	  --include='*/stableyield/domain/*,*/stableyield/allocation/*,*/stableyield/screening/*,*/stableyield/backtest/*'
+	  --include='*/stableyield/domain/*,*/stableyield/allocation/*,*/stableyield/screening/*,*/stableyield/backtest/*,*/stableyield/loops/*'
 
 # make check   format, lint, types and import direction
 check: lint types imports
