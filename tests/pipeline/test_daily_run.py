@@ -226,6 +226,7 @@ def test_a_day_before_the_books_cannot_be_decided(treasury: Treasury) -> None:
     treasury.run(DAY + timedelta(days=1))
     with pytest.raises(InputError, match="cannot be decided any more: the books are at 2025-12-02"):
         treasury.run()
+    assert "FAILED in stage start" in treasury.listener.heard[-1][1]
     assert treasury.run(is_dry=True).run.kind == "dry"
 
 

@@ -19,12 +19,10 @@ from stableyield.config import AllocationParameters
 from stableyield.domain.portfolio import Book, Position
 from stableyield.errors import InputError
 from stableyield.market.panel import MarketPanel
-from stableyield.pipeline.journal import book_of
+from stableyield.pipeline.journal import AMOUNT_TOLERANCE, book_of
 from stableyield.store import read_frame
 
 BOOKED, OBSERVED = "booked", "observed"
-DUST = 1e-6
-"""Token units, the smallest that the usual stablecoins have: less than that is rounding."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ def carry(
 def with_flows(book: Book, flows: Mapping[str, float], day: date) -> Book:
     """The book with what was brought to the wallet, or taken from it.
 
-    What is missing to the last `DUST` of a wallet that is emptied is rounding.
+    What is missing to the last `AMOUNT_TOLERANCE` of a wallet that is emptied is rounding.
 
     Raises
     ------
@@ -165,7 +163,7 @@ def with_flows(book: Book, flows: Mapping[str, float], day: date) -> Book:
     wallet = dict(book.wallet)
     for token, amount in flows.items():
         left = wallet.get(token, 0.0) + amount
-        if left < -DUST:
+        if left < -AMOUNT_TOLERANCE:
             raise InputError(
                 f"{-amount} {token} are taken, the wallet holds {wallet.get(token, 0.0)}",
                 where=f"day {day}",

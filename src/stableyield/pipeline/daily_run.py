@@ -158,6 +158,7 @@ class _Journey:
     def _begin(self, done: Run | None) -> Run:
         """Fetch what the day needs, and begin the run with it."""
         job, request = self.job, self.request
+        self.stage = "start"
         self._check_order(done)
         try:
             self.note("ingest", self._ingest)

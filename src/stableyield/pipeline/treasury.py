@@ -10,9 +10,9 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from stableyield.errors import InputError
-from stableyield.pipeline.carry import BOOKED, DUST, OBSERVED, last_snapshot
+from stableyield.pipeline.carry import BOOKED, OBSERVED, last_snapshot
 from stableyield.pipeline.daily_run import LOCK
-from stableyield.pipeline.journal import ASSETS, balances_of, book_of, flow_lines
+from stableyield.pipeline.journal import AMOUNT_TOLERANCE, ASSETS, balances_of, book_of, flow_lines
 from stableyield.pipeline.moments import Moments, check_day
 from stableyield.pipeline.reconcile import Reconciliation, balances_in, reconcile
 from stableyield.sources.clock import Clock
@@ -74,7 +74,7 @@ def book_flow(engine: Engine, actor: Actor, clock: Clock, flow: Flow) -> tuple[L
                 remedy="date it after that day",
             )
         in_wallet = _in_wallet(read_entries(engine), flow.token)
-        if in_wallet + flow.amount < -DUST:
+        if in_wallet + flow.amount < -AMOUNT_TOLERANCE:
             raise InputError(
                 f"{-flow.amount} {flow.token} cannot be taken: the wallet has {in_wallet}, and "
                 "only the wallet gives",

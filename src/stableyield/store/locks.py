@@ -12,12 +12,13 @@ import socket
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, delete, insert, select, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from stableyield.errors import InputError
 from stableyield.store.engine import WRITES, check_file_is_there, is_sqlite, sqlite_file
@@ -137,9 +138,13 @@ def _hold_advisory(engine: Engine, name: str) -> Iterator[RunLock]:
             taken = session.scalar(text("SELECT pg_try_advisory_lock(:kind, :name)"), key)
         if not taken:
             raise _busy(engine, name)
-        yield RunLock(name, engine, session)
+        try:
+            yield RunLock(name, engine, session)
+        finally:
+            with suppress(SQLAlchemyError):  # a connection that was lost holds nothing any more
+                session.execute(text("SELECT pg_advisory_unlock(:kind, :name)"), key)
     finally:
-        session.invalidate()  # the server gives the lock back with the connection
+        session.invalidate()  # what else it held the server gives back, when it notices
         session.close()
 
 
