@@ -9,7 +9,8 @@ import pytest
 
 from stableyield.allocation import AllocationProblem, RateModel, solve, tiers, verify
 from stableyield.allocation.milp import build_model
-from stableyield.allocation.solver import Effort, solve_mip
+from stableyield.allocation.solver import Effort, SolverResult, Start, solve_mip
+from stableyield.allocation.sparse import SparseModel
 from stableyield.allocation.starts import nothing_moved, pattern_of, rounded_up
 from stableyield.allocation.super_pools import SuperPools
 from stableyield.domain.portfolio import Book
@@ -166,3 +167,27 @@ def test_pools_of_every_rate_model_can_be_left_out() -> None:
     assert solve(problem).certificate.objective_usd == pytest.approx(
         exact_gain_usd(problem), abs=0.02
     )
+
+
+def test_a_proof_that_ran_out_of_time_is_not_called_optimal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever plan is the best one, and whichever tier it comes from."""
+    n_cut_short = 0
+
+    def out_of_time(model: SparseModel, effort: Effort, start: Start | None = None) -> SolverResult:
+        nonlocal n_cut_short
+        result = solve_mip(model, effort, start)
+        if start is None or effort.max_nodes is not None or result.x is None:
+            return result
+        n_cut_short += 1
+        return replace(result, status="time_limit", bound=np.inf)
+
+    monkeypatch.setattr(tiers, "solve_mip", out_of_time)
+    for seed in SEEDS:
+        before = n_cut_short
+        plan = solve(large(seed, mode="proven"))
+        is_proven = plan.certificate.gap_usd <= 0.01
+        assert plan.status == ("optimal" if is_proven else "time_limit")
+        assert is_proven or n_cut_short > before
+    assert n_cut_short > 0

@@ -289,7 +289,7 @@ class _Reduction:
                 break
             used = np.flatnonzero(np.round(result.x[model.other_counts]) > 0)
             if len(used) == 0:  # a start is not always taken, and may be better than what is enough
-                return replace(_better(found, best) or found, bound_usd=self.bound_usd)
+                return self._as_proven(_better(found, best) or found, result.status)
             self._real_pools_behind(others, used)
             if self._left() <= 0.0:
                 break
@@ -298,9 +298,16 @@ class _Reduction:
             result = self._mip(model, gap_usd)
             self._lower_bound_to(model, result)
             return TieredResult(model, result, self.bound_usd, "direct")
-        status = "time_limit" if best.result.status == "optimal" else best.result.status
-        result = best.result if best.result.x is None else replace(best.result, status=status)
-        return replace(best, result=result, bound_usd=self.bound_usd)
+        return self._as_proven(best, "time_limit")
+
+    def _as_proven(self, plan: TieredResult, status: str) -> TieredResult:
+        """The plan with the bound that holds by now; ``status`` is how the last program ended.
+
+        Of a tier that was only asked for a plan, its own status says nothing of the whole program.
+        """
+        status = "optimal" if self._is_good_enough(plan) else status
+        result = replace(plan.result, status=status)
+        return replace(plan, result=result, bound_usd=self.bound_usd)
 
     # --- common ---
 
