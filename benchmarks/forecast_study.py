@@ -1,6 +1,6 @@
 """The learned forecasts on observed markets: the tables and figures of docs/forecast_study.
 
-    python benchmarks/forecast_study.py --data ../shared/data --work /tmp/study
+    python benchmarks/forecast_study.py --data ../shared/data --work study-work
     python benchmarks/forecast_study.py --data ... --work ... --only panel --step 14   # quick
 
 Runs the documented commands, ``market import`` and ``forecast evaluate``, one after the other, and
