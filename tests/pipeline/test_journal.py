@@ -118,6 +118,13 @@ def test_money_that_appears_is_found(amount: float, more: float) -> None:
         check_conserved(lines, replace(money.after, wallet=wallet), PRICES, 0.01)
 
 
+def test_a_token_without_a_price_is_not_worth_a_dollar() -> None:
+    lines = opening(Book({"XYZ": 10.0}))
+    with pytest.raises(ConservationError, match="the journal has"):
+        check_conserved(lines, Book({"XYZ": 10.005}), {}, 0.01)
+    check_conserved(lines, Book({"XYZ": 10.0}), {}, 0.01)
+
+
 def test_many_small_losses_are_found_too() -> None:
     book = Book({}, {(f"p{n}", "USDC"): 1.0 for n in range(100)})
     lines = yield_lines("run", DAY, dict.fromkeys(book.positions, 1.0 + AMOUNT_TOLERANCE * 900), {})

@@ -50,6 +50,16 @@ def test_forecasts_come_with_their_method_only(engine: Engine) -> None:
     assert load_frames(engine, other).forecasts is None
 
 
+def test_risk_adjusted_forecasts_come_back_too(engine: Engine) -> None:
+    frames = market_frames()
+    assert frames.forecasts is not None
+    told = frames.forecasts.assign(pred_global_apy_risk_adj=3.0, pred_global_tvl_risk_adj=1e6)
+    frames = replace(frames, forecasts=told)
+    store(engine, frames)
+    panel = load_panel(engine, Window(forecast_method="foreign"))
+    assert panel.sha256 == panel_of(frames).sha256
+
+
 def test_what_was_known_by_a_moment_does_not_change_any_more(engine: Engine) -> None:
     before = market_frames(apy_pct=5.0)
     store(engine, before, 1)

@@ -21,7 +21,7 @@ from stableyield.market.panel import (
     Provenance,
 )
 
-_POOL_COLUMNS = (
+POOL_COLUMNS = (
     "apy_pct",
     "tvl_usd",
     "apy_base_pct",
@@ -31,7 +31,7 @@ _POOL_COLUMNS = (
     "return_1d",
     "is_filtered_out",
 )
-_FORECAST_COLUMNS = {
+FORECAST_COLUMNS = {
     "pred_global_apy": "forecast_apy_pct",
     "pred_global_apy_q10": "forecast_apy_q10_pct",
     "pred_global_tvl": "forecast_tvl_usd",
@@ -75,14 +75,14 @@ def assemble(frames: MarketFrames, *, hashes: Mapping[str, str] | None = None) -
     days = _calendar(frames.pool_daily["date"])
     pools = pools_of(frames.pools)
     pool_ids = [pool.pool_id for pool in pools]
-    arrays = _pivot(frames.pool_daily, "pool_id", "date", pool_ids, days, _POOL_COLUMNS)
+    arrays = _pivot(frames.pool_daily, "pool_id", "date", pool_ids, days, POOL_COLUMNS)
     notices = [*frames.assumptions]
     if frames.forecasts is not None:
         forecasts, found = _usable_forecasts(frames.forecasts, pool_ids)
         notices += found
-        columns = tuple(_FORECAST_COLUMNS)
+        columns = tuple(FORECAST_COLUMNS)
         predicted = _pivot(forecasts, "pool_id", "exec_date", pool_ids, days, columns)
-        arrays |= {_FORECAST_COLUMNS[name]: array for name, array in predicted.items()}
+        arrays |= {FORECAST_COLUMNS[name]: array for name, array in predicted.items()}
     tokens = tokens_of(frames)
     prices: dict[str, Floats] = {}
     if frames.prices_daily is not None:

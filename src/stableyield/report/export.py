@@ -56,8 +56,7 @@ def write_run(result: BacktestResult, directory: Path) -> Path:
     ContractError
         When the tables contradict each other; nothing is written then.
     """
-    if directory.exists() and not directory.is_dir():
-        raise InputError("is not a directory", where=str(directory), remedy="name another one")
+    check_directory(directory)
     metrics = compute_metrics(result)
     page, picture = render_report(result, metrics), equity_png(result, metrics)
     directory.mkdir(parents=True, exist_ok=True)
@@ -94,6 +93,18 @@ def read_run(directory: Path) -> BacktestResult:
         last_plan=check_plan(_read_json(plan), str(plan)),
         run=check_run(_read_json(run), str(run)),
     )
+
+
+def check_directory(directory: Path) -> None:
+    """See that files can be written to ``directory``, which need not exist yet.
+
+    Raises
+    ------
+    InputError
+        When it is a file.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise InputError("is not a directory", where=str(directory), remedy="name another one")
 
 
 def _csv(frame: pd.DataFrame) -> bytes:

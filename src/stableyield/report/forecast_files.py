@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stableyield.errors import InputError
-from stableyield.report.export import json_bytes, parquet_bytes, write_atomic
+from stableyield.report.export import check_directory, json_bytes, parquet_bytes, write_atomic
 from stableyield.report.forecast_page import render_evaluation
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ def write_evaluation(
     InputError
         When ``directory`` is a file.
     """
-    if directory.exists() and not directory.is_dir():
-        raise InputError("is not a directory", where=str(directory), remedy="name another one")
+    check_directory(directory)
     known = dict(facts or {})
     page = render_evaluation(evaluation, known)
     directory.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stableyield.errors import InputError
 from stableyield.loops.as_notebook import notebook_days, notebook_leverage
 from stableyield.loops.statistics import (
     chain_table,
@@ -16,7 +15,7 @@ from stableyield.loops.statistics import (
     spread_summary,
     spread_table,
 )
-from stableyield.report.export import json_bytes, parquet_bytes, write_atomic
+from stableyield.report.export import check_directory, json_bytes, parquet_bytes, write_atomic
 from stableyield.report.loop_metrics import loop_metrics
 from stableyield.report.loop_page import (
     NOTEBOOK_CAPITAL_USD,
@@ -70,8 +69,7 @@ def write_loop(
     InputError
         When ``directory`` is a file.
     """
-    if directory.exists() and not directory.is_dir():
-        raise InputError("is not a directory", where=str(directory), remedy="name another one")
+    check_directory(directory)
     known = dict(facts or {})
     metrics, page = loop_metrics(result), page_of(result, known, risk)
     html = render_loop(result, metrics, page)

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stableyield.errors import InputError
-from stableyield.report.export import write_atomic
+from stableyield.report.export import check_directory, write_atomic
 from stableyield.report.scenario_figures import comparison_png, plan_png
 
 if TYPE_CHECKING:
@@ -45,8 +44,7 @@ def write_scenarios(
     ParameterError
         When ``figures`` names no scenario; nothing is written then.
     """
-    if directory.exists() and not directory.is_dir():
-        raise InputError("is not a directory", where=str(directory), remedy="name another one")
+    check_directory(directory)
     drawn = [results.outcome(name) for name in (results.names if figures is None else figures)]
     files = {
         **dict(_tables(results)),

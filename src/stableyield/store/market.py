@@ -21,7 +21,13 @@ from sqlalchemy import Connection, Engine, Select, Table, func, select
 
 from stableyield.domain.pool import Pool
 from stableyield.errors import MissingDataError
-from stableyield.market.assemble import pools_of, tokens_of, unpriced_tokens
+from stableyield.market.assemble import (
+    FORECAST_COLUMNS,
+    POOL_COLUMNS,
+    pools_of,
+    tokens_of,
+    unpriced_tokens,
+)
 from stableyield.market.columns import Origin
 from stableyield.market.contracts import check_table
 from stableyield.market.frames import MarketFrames
@@ -53,21 +59,6 @@ STORED_AS: Mapping[str, str] = MappingProxyType(
 )
 _RENAMED = {"tokens": "underlying_tokens"}
 FOREIGN = "foreign"  # the method of forecasts that were read from files
-_DAILY = (
-    "apy_pct",
-    "tvl_usd",
-    "apy_base_pct",
-    "apy_reward_pct",
-    "deposits_usd",
-    "available_usd",
-    "return_1d",
-    "is_filtered_out",
-)
-_FORECASTS = {
-    "pred_global_apy": "forecast_apy_pct",
-    "pred_global_apy_q10": "forecast_apy_q10_pct",
-    "pred_global_tvl": "forecast_tvl_usd",
-}
 _PRICES = ("close_usd", "open_usd", "high_usd", "low_usd", "market_cap_usd", "peg_usd")
 
 
@@ -295,14 +286,15 @@ def _pool_grids(
     places[wanted] = np.arange(len(pools))
     only = wanted if window.pool_ids is not None else None
     daily = REVISIONS["pool_daily"]
-    query = _numbers_of(daily, "date", _DAILY, window, days, only)
-    grids = scattered(number_blocks(connection, query), _DAILY, days, places)
+    query = _numbers_of(daily, "date", POOL_COLUMNS, window, days, only)
+    grids = scattered(number_blocks(connection, query), POOL_COLUMNS, days, places)
     if window.forecast_method is None:
         return grids
     table = REVISIONS["forecasts"]
-    query = _numbers_of(table, "exec_date", tuple(_FORECASTS), window, days, only)
+    query = _numbers_of(table, "exec_date", tuple(FORECAST_COLUMNS), window, days, only)
     query = query.where(table.c.method == window.forecast_method)
-    grids |= scattered(number_blocks(connection, query), tuple(_FORECASTS.values()), days, places)
+    names = tuple(FORECAST_COLUMNS.values())
+    grids |= scattered(number_blocks(connection, query), names, days, places)
     tvl = grids["forecast_tvl_usd"]
     return {**grids, "forecast_tvl_usd": np.where(tvl < 0.0, np.nan, tvl)}  # as from files
 
