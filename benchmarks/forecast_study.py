@@ -4,8 +4,9 @@
     python benchmarks/forecast_study.py --data ... --work ... --only panel --step 14   # quick
 
 Runs the documented commands, ``market import`` and ``forecast evaluate``, one after the other, and
-puts what they wrote side by side with what was demanded. An evaluation that is in ``--work``
-already is not repeated. About ten CPU minutes in all; ``vaults_quoted`` is run when named.
+puts what they wrote side by side with what was demanded. The report page of each evaluation stays
+in ``--work``: it holds its plotting library and weighs 5 MB. An evaluation that is there already is
+not repeated. About ten CPU minutes in all; ``vaults_quoted`` is run when named.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import argparse
 import json
 import math
 import resource
-import shutil
 import subprocess
 import sys
 import time
@@ -122,9 +122,6 @@ def main() -> None:
     (options.out / "README.md").write_text(_page(done, found), encoding="utf-8")
     _figure(done, found, options.out / "skill.png")
     _reliability(done, found, options.out / "coverage.png")
-    for case in done:
-        if case.name == options.page:
-            shutil.copyfile(work / case.name / "report.html", options.out / f"{case.name}.html")
 
 
 def _evaluate(case: Case, data: Path, work: Path) -> None:
@@ -385,7 +382,6 @@ def _options() -> argparse.Namespace:
     names = [case.name for case in CASES]
     parser.add_argument("--only", nargs="*", choices=names, default=names[:3])
     parser.add_argument("--step", type=int, help="days between origins, instead of the study's")
-    parser.add_argument("--page", default="panel", help="case whose report page is kept")
     return parser.parse_args()
 
 

@@ -23,7 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from stableyield.errors import ParameterError
 
@@ -239,6 +239,8 @@ class Settings(BaseSettings):
     """Pro key of DefiLlama: lend/borrow history."""
     cmc_key: SecretStr | None = None
     """Key of CoinMarketCap: OHLCV."""
+    cmc_ids: dict[str, str] = Field(default_factory=dict)
+    """CoinMarketCap numbers of further tokens, as JSON: ``{"PYUSD": "27772"}``."""
     etherscan_key: SecretStr | None = None
     """Key of Etherscan: gas and balances."""
     wallet_address: str | None = None
@@ -269,6 +271,13 @@ class Settings(BaseSettings):
         """
         try:
             return cls()
+        except SettingsError as error:  # a text that should be JSON
+            name = str(error).partition('"')[2].partition('"')[0].upper()
+            raise ParameterError(
+                f"STABLEYIELD_{name} is not a JSON document",
+                where="environment",
+                remedy="variables are listed in docs/operations.md",
+            ) from None
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
             name = "_".join(str(part) for part in first["loc"]).upper()

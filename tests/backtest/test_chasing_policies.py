@@ -16,7 +16,7 @@ from stableyield.domain.costs import GasCosts
 from stableyield.domain.portfolio import Book
 from stableyield.errors import ParameterError
 from stableyield.forecast import ForeignForecaster, baseline
-from support.markets import NO_GAS, day, hand_made, lax, pool, prepared
+from support.markets import NO_GAS, day, hand_made, lax, pool, prepared, synthetic_panel
 
 CASH = Book({"USDC": 1e6})
 NAN = float("nan")
@@ -227,3 +227,35 @@ def test_idle_is_not_hold():
     panel = market([4.0, 6.0, 9.0, 5.0])
     assert run(panel, Idle(), start=day(30)).transactions.empty
     assert not run(panel, Hold(), start=day(30)).transactions.empty
+
+
+class Thorough(Threshold):
+    """Builds the problem every day."""
+
+    def _may_pay(self, prepared, held):
+        return bool(prepared.screening.allowed.any())
+
+
+@pytest.mark.parametrize("points", [0.1, 1.0])
+def test_the_threshold_leaves_out_only_days_without_a_move(points):
+    panel = synthetic_panel(seed=11)
+    parameters = lax(pool_tvl_limit=1e6, min_history_days=10)
+    quick, thorough = (
+        run(panel, kind(points=points), parameters=parameters, aum_usd=3e6, start=day(12))
+        for kind in (Threshold, Thorough)
+    )
+    assert len(quick.transactions) > 1
+    for table in ("daily_log", "positions", "transactions"):
+        assert getattr(quick, table).equals(getattr(thorough, table)), table
+
+
+def test_a_leg_that_its_pool_does_not_take_promises_nothing():
+    """All of the money lies in pool a, half of it in a token that earns nothing there."""
+    arrays = {"apy_pct": np.array([5.0, 5.2]), "tvl_usd": 1e10}
+    panel = hand_made([pool("a"), pool("b", "DAI")], 20, arrays)
+    legs = {("a", "DAI"): 5e5, ("a", "USDC"): 5e5}
+    ready, inputs = prepared(panel, day(10), Book({}, legs), lax())
+    moved = Threshold(points=1.0, payback_days=365.0).decide(ready, inputs).settlement
+    assert moved.transactions  # 2.5 % is held, not 5 %
+    whole, inputs = prepared(panel, day(10), Book({}, {("a", "USDC"): 1e6}), lax())
+    assert not Threshold(points=1.0).decide(whole, inputs).settlement.transactions

@@ -345,6 +345,31 @@ def test_a_run_is_saved_every_thirty_days_but_not_so_often_that_it_slows_down(
     assert saved == expected
 
 
+@pytest.mark.parametrize(("seconds", "waits"), [(0.5, False), (1.5, True)])
+def test_the_end_of_a_run_that_is_sooner_lived_again_does_not_wait_for_the_disk(
+    tmp_path, monkeypatch, seconds, waits
+):
+    now, synced = [0.0], []
+    monkeypatch.setattr("stableyield.backtest.checkpoint.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("stableyield.backtest.checkpoint.os.fsync", synced.append)
+    with Checkpoint(tmp_path, {"a": 1}) as checkpoint:
+        checkpoint.open(resume=False)
+        now[0] += seconds
+        checkpoint.save(3, ["block"], {"state": 1})
+    assert len(synced) == (2 if waits else 0)
+    with Checkpoint(tmp_path, {"a": 1}) as again:
+        assert again.open(resume=True).blocks == (["block"],)
+
+
+def test_a_run_that_is_saved_when_asked_waits_for_the_disk_every_time(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("stableyield.backtest.checkpoint.os.fsync", synced.append)
+    with Checkpoint(tmp_path, {}, save_every=1) as checkpoint:
+        checkpoint.open(resume=False)
+        checkpoint.save(1, [], None)
+    assert len(synced) == 2
+
+
 # --- one process at a time ---
 
 HOLDER = """

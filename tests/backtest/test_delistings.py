@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -147,7 +148,7 @@ shares = st.floats(0.0, 1.0)
 @settings(max_examples=200, deadline=None)
 def test_what_a_delisting_takes_is_accounted_for(back, earned, price):
     book = Book({"USDC": 3.0}, {("a", "USDC"): 100.0, ("a", "DAI"): 7.0, ("b", "USDC"): 50.0})
-    pools = PoolDay({"a": earned, "b": 0.01}, None, {"a": ("USDC", "DAI")}, {"a": back})
+    pools = PoolDay.of(book, {"a": earned, "b": 0.01}, paid_back={"a": back})
     result = next_day(book, {"USDC": 1.0, "DAI": 1.0}, {"USDC": price, "DAI": 1.0}, pools)
     grown = 1.0 if np.isnan(earned) else 1.0 + earned
     left = result.book.positions.get(("a", "USDC"), 0.0)
@@ -156,3 +157,23 @@ def test_what_a_delisting_takes_is_accounted_for(back, earned, price):
     before = book.aum_usd({"USDC": 1.0, "DAI": 1.0})
     assert result.aum_usd == pytest.approx(before + result.yield_usd + result.price_usd, abs=1e-9)
     assert result.missing == ()
+
+
+class Delisting(EqualWeight):
+    """Writes into an array of the view, after its decision."""
+
+    def decide(self, prepared, inputs):
+        decision = super().decide(prepared, inputs)
+        with pytest.raises(ValueError, match="read-only"):
+            inputs.view.is_listed[:] = False
+        return decision
+
+
+def test_a_policy_cannot_write_off_the_delistings_of_its_own_book():
+    panel = hand_made([pool("a"), pool("b", listed_until=day(12))], 20)
+    honest, other = (
+        run(panel, start=day(8), end=day(15), policy=policy, delisting_loss=0.5)
+        for policy in (EqualWeight(), Delisting())
+    )
+    assert honest.daily_log["flags"].str.contains("delisted: b").any()
+    pd.testing.assert_frame_equal(honest.daily_log, other.daily_log)

@@ -22,14 +22,20 @@ def market(n_days=20, **arrays):
 def test_a_share_price_return_goes_before_the_quoted_rate():
     view = market(apy_pct=5.0, return_1d=np.array([0.003, NAN])).as_of(day(9))
     found = realised(view, Book({}, {("a", "USDC"): 1.0, ("b", "DAI"): 1.0}), lax())
-    assert found.returns == {"a": 0.003, "b": day_return(0.05)}
-    assert found.tokens == {"a": ("USDC",), "b": ("DAI",)}
+    assert found.returns.tolist() == [0.003, day_return(0.05)]
+    assert found.stranded is None
+
+
+def test_a_position_in_a_token_that_its_pool_does_not_take_is_stranded():
+    positions = {("a", "DAI"): 1.0, ("a", "USDC"): 1.0, ("gone", "DAI"): 1.0}
+    found = realised(market().as_of(day(9)), Book({}, positions), lax())
+    assert found.stranded.tolist() == [True, False, False]
 
 
 def test_others_are_the_pool_s_size_on_the_day_itself():
     tvl = column(20, 1e7, day_9=2e7)
     found = realised(market(tvl_usd=tvl).as_of(day(9)), BOOK, lax())
-    assert found.others_usd == {"a": 2e7}
+    assert found.others_usd.tolist() == [2e7]
     assert realised(market().as_of(day(9)), BOOK, lax(own_impact="none")).others_usd is None
 
 
@@ -43,12 +49,12 @@ def unknown_since(n):
 
 
 def test_an_unknown_return_is_unknown_by_default():
-    assert np.isnan(realised(unknown_since(1), BOOK, lax()).returns["a"])
+    assert np.isnan(realised(unknown_since(1), BOOK, lax()).returns).all()
 
 
 @pytest.mark.parametrize(("age", "known"), [(1, True), (6, True), (7, False)])
 def test_the_last_return_of_a_week_stands_in_when_asked(age, known):
-    found = realised(unknown_since(age), BOOK, lax(missing_actual="last")).returns["a"]
+    found = realised(unknown_since(age), BOOK, lax(missing_actual="last")).returns[0]
     assert found == 0.004 if known else np.isnan(found)
 
 
@@ -65,7 +71,7 @@ def test_a_pool_outside_the_market_has_no_return():
     book = Book({}, {("gone", "USDC"): 1.0})
     view = market().as_of(day(9))
     for policy in ("zero", "last"):
-        assert realised(view, book, lax(missing_actual=policy)).returns == {}
+        assert np.isnan(realised(view, book, lax(missing_actual=policy)).returns).all()
     with pytest.raises(MissingDataError, match="pool gone has no realised return"):
         realised(view, book, lax(missing_actual="raise"))
 

@@ -335,6 +335,52 @@ def test_a_leak_from_the_far_future_shows_on_the_first_day(panel: MarketPanel) -
     assert report.first_leak.changed_after == day(END)
 
 
+def whole_behind(array: np.ndarray) -> np.ndarray:
+    """The array that a view is a part of."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def panel_of_a_caller() -> MarketPanel:
+    """The market that some function up the stack was called with."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if isinstance(found := frame.f_locals.get("panel"), MarketPanel):
+            return found
+        frame = frame.f_back
+    raise AssertionError("no caller has a market")
+
+
+@dataclass
+class Digging:
+    """Reads the whole history from behind what it is shown."""
+
+    name: str = "digging"
+
+    def decide(self, prepared: Prepared, inputs: DayInputs) -> Decision:
+        first = next(p for p in prepared.problem.pools if p.state is PoolState.OPEN)
+        target_usd = 1e4 * self.mean_of_all(inputs.view)
+        return Decision(rebalance(prepared.problem, {first.pool_id: target_usd}))
+
+    def mean_of_all(self, view: MarketView) -> float:
+        return float(np.nanmean(whole_behind(view.pool_series.apy_pct)))
+
+
+class Climbing(Digging):
+    """Reads it from the callers of the policy."""
+
+    def mean_of_all(self, view: MarketView) -> float:
+        panel = panel_of_a_caller()
+        return float(np.nanmean(panel.as_of(panel.last_day).pool_series.apy_pct))
+
+
+@pytest.mark.parametrize("leak", [Digging, Climbing])
+def test_what_is_dug_out_of_the_run_is_found(panel: MarketPanel, leak: type) -> None:
+    report = check_causality(panel, SETTINGS, leak, changes=2)
+    assert len(report.leaks) == 2
+
+
 @dataclass
 class Breaking:
     """Breaks when tomorrow's pools are not those it expects."""

@@ -64,6 +64,8 @@ def test_a_day_from_deposit_to_replay(cli: Cli, treasury: Path, market: Path, da
     assert json.loads(both[0])["transactions"] == json.loads(both[1])["transactions"]
     quality = cli("quality", "--day", day, "--json")
     assert quality.document["score"] > 50.0
+    (watch,) = quality.document["forecasts"]
+    assert (watch["method"], watch["is_judged"], watch["mae"]) == ("ewma", False, None)
     books = cli("ledger", "show", "--json").document
     assert books["day"] == str(day)
     total = sum(row["amount_usd"] for row in books["balances"])
@@ -72,6 +74,8 @@ def test_a_day_from_deposit_to_replay(cli: Cli, treasury: Path, market: Path, da
         shown = cli(*command)
         assert shown.code == 0
         assert str(day) in shown.out
+        if command in {("runs", run_id), ("quality",)}:
+            assert "ewma is not judged yet: 0 of the 10 scored days" in shown.out
     assert cli("replay", run_id).out.startswith(f"{run_id} replayed: the same plan")
 
 
@@ -168,3 +172,40 @@ def test_no_run_is_no_error(cli: Cli, treasury: Path) -> None:
     missing = cli("runs", "20240101-nothing")
     assert missing.code == 2
     assert "there is no run" in missing.first_line
+
+
+def test_a_report_that_is_not_there_is_not_pointed_at(
+    cli: Cli, treasury: Path, market: Path, day: date
+) -> None:
+    cli("ledger", "deposit", "USDC", 100_000, "--day", day)
+    (treasury / "full").write_text("a file stands where the directory should be")
+    options = ("--market", market, "--day", day, "--out", "full/runs", *LAX)
+    found = cli("run", *options)
+    assert found.code == 0, found.err
+    assert "report failed" in found.out
+    assert "no report was written" in found.out
+    assert "report.html" not in found.out
+
+
+def test_a_market_of_the_past_is_not_decided_for_today(
+    cli: Cli, treasury: Path, market: Path, day: date
+) -> None:
+    cli("ledger", "deposit", "USDC", 100_000, "--day", day)
+    found = cli("run", "--market", market)
+    assert found.code == 2
+    assert "the data are stale" in found.first_line
+    assert "by this machine's clock" in found.first_line
+    assert cli("runs").out.strip() == "no runs"  # a clock in doubt writes nothing
+
+
+def test_a_withdrawal_beyond_the_wallet_is_booked_and_raised_by_the_run(
+    cli: Cli, treasury: Path, market: Path, day: date
+) -> None:
+    cli("ledger", "deposit", "USDC", 100_000, "--day", day)
+    assert cli("run", "--market", market, "--day", day, *LAX).code == 0
+    later = day + timedelta(days=1)
+    assert cli("ledger", "withdraw", "USDC", 40_000, "--day", later).code == 0
+    found = cli("run", "--market", market, "--day", later, "--json", *LAX)
+    assert found.code == 0, found.err
+    assert found.document["decision"].startswith("Pay the owner 40,000.00 USDC, raised in")
+    assert found.document["aum_before_usd"] == pytest.approx(60_000.0, rel=0.02)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,8 @@ from stableyield.forecast.drift import (
     latest_scored,
 )
 from stableyield.forecast.past import past_of
-from stableyield.forecast.watched import drift_record, verdict_on_stored
+from stableyield.forecast.watched import drift_record, point_of
+from stableyield.forecast.watched_stored import Past, StoredWatch, verdict_on_stored
 from stableyield.market.panel import MarketPanel, MarketView
 from support.markets import FIRST_DAY, day, hand_made, pool, synthetic_panel, with_another_future
 
@@ -254,6 +256,85 @@ def test_stored_forecasts_of_two_methods_are_refused() -> None:
     stored.loc[0, "method"] = "other"
     with pytest.raises(ContractError, match="2 methods"):
         verdict_on_stored(stored, panel.as_of(day(36)), 2, (baseline("last"),), RULES)
+
+
+def shelf(panel: MarketPanel, stored: pd.DataFrame, on: date) -> StoredWatch:
+    """A watch on what is stored, as it is seen on a day."""
+
+    def archive(first: date, last: date, horizon: int) -> Past | None:
+        days = stored["exec_date"].between(pd.Timestamp(first), pd.Timestamp(last))
+        found = stored[days & (stored["horizon_days"] == horizon)]
+        return Past(found, panel.as_of(on)) if len(found) else None
+
+    return StoredWatch(watched(), archive)
+
+
+def test_stored_forecasts_decide_who_serves() -> None:
+    panel, horizon = rising(), 2
+    stored = stored_forecasts(panel, Moody(frozenset(range(20, 25))), range(10, 50), horizon)
+    served = {}
+    for n in range(10, 50):
+        watch = shelf(panel, stored, day(n))
+        served[n] = watch.forecast(panel.as_of(day(n)), horizon)
+    assert {n for n, each in served.items() if each.method == "last"} == set(range(22, 31))
+    assert served[22].flags[-1].startswith("fallback: last serves, because the MAE of moody")
+    assert served[31].flags == ()
+
+
+def test_nothing_stored_is_not_judged_yet_and_the_model_serves() -> None:
+    panel = rising()
+    watch = shelf(panel, stored_forecasts(panel, Moody(frozenset()), range(10, 11), 2), day(40))
+    verdict = watch.verdict(panel.as_of(day(40)), 7)
+    assert (verdict.n_days, verdict.is_judged, verdict.server) == (0, False, "moody")
+    assert watch.forecast(panel.as_of(day(40)), 7).method == watch.name == "moody"
+
+
+def test_a_stored_watch_asks_its_archive_once_for_what_can_be_scored() -> None:
+    panel, asked = rising(), []
+
+    def archive(*span: Any) -> None:
+        asked.append(span)
+
+    watch = StoredWatch(watched(), archive)
+    for _ in range(2):
+        watch.verdict(panel.as_of(day(40)), 7)
+    # the last day with a known outcome, and two windows of five days
+    assert asked == [(day(24), day(33), 7)]
+
+
+def test_a_measured_model_serves_whatever_was_stored() -> None:
+    panel = rising()
+    stored = stored_forecasts(panel, Moody(frozenset(range(60))), range(10, 38), 2)
+    found = shelf(panel, stored, day(40))
+    measured = replace(found, watch=replace(found.watch, may_replace=False))
+    assert found.verdict(panel.as_of(day(40)), 2).is_fallback
+    assert not measured.verdict(panel.as_of(day(40)), 2).is_fallback
+    assert measured.forecast(panel.as_of(day(40)), 2).method == "moody"
+
+
+def test_a_verdict_says_in_a_sentence_how_it_stands() -> None:
+    scores = [DayScore(day(i), 1, (1.5, 1.0)) for i in range(3)]
+    rules = DriftRules(5, 3)
+    early = judge(day(9), ("m", "a"), scores[:2], 7, rules)
+    assert early.account.startswith("m is not judged yet: 2 of the 3 scored days that it takes")
+    bad = judge(day(9), ("m", "a"), scores, 7, rules)
+    assert bad.account == bad.sentence
+    assert (bad.server, bad.is_judged) == ("a", True)
+    good = judge(day(9), ("m", "a"), scores, 7, DriftRules(5, 3, tolerance=1.0))
+    assert good.account == (
+        "m serves: its MAE over the last 3 scored days is 1.5 points, that of the best baseline, "
+        "a, 1"
+    )
+    assert (good.server, good.sentence) == ("m", "")
+
+
+@pytest.mark.parametrize("name", list(BASELINES))
+def test_the_point_of_a_forecast_is_that_of_the_whole_forecast(name: str) -> None:
+    view = synthetic_panel().as_of(day(50))
+    expected = baseline(name).forecast(view, 7).apy_pct
+    assert point_of(baseline(name), view, 7).tobytes() == expected.tobytes()
+    whole = point_of(Moody(frozenset()), view, 7)
+    assert whole.tobytes() == (baseline("last").forecast(view, 7).apy_pct - 0.001).tobytes()
 
 
 def test_the_record_of_a_run_is_a_row_a_day() -> None:

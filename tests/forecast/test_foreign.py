@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from stableyield.domain.pool import Pool
-from stableyield.errors import ParameterError
+from stableyield.errors import MissingDataError, ParameterError
 from stableyield.forecast import ForeignForecaster
-from stableyield.market.panel import MarketPanel
+from stableyield.market.panel import MarketPanel, Provenance
 
 NAN = np.nan
 
@@ -91,3 +91,56 @@ def test_the_risk_adjusted_numbers_are_served_when_asked() -> None:
     np.testing.assert_array_equal(forecast.apy_pct, [6.5, NAN])  # never the other column instead
     np.testing.assert_array_equal(forecast.apy_q10_pct, [NAN, NAN])  # the risk is counted once
     np.testing.assert_array_equal(forecast.tvl_usd, [2e6, 1e6])
+
+
+# --- whether there is anything to serve ---
+
+RISK_ADJUSTED = ForeignForecaster("foreign:risk_adj", risk_adjusted=True)
+
+
+def panel_of(*assumptions: str, **arrays: float) -> MarketPanel:
+    pools = [Pool("a", "USDC", "Ethereum", "test", ("USDC",))]
+    return MarketPanel.build(
+        np.datetime64("2025-12-18") + np.arange(2),
+        pools,
+        {name: np.full((2, 1), value) for name, value in {"apy_pct": 5.0, **arrays}.items()},
+        [],
+        {},
+        provenance=Provenance(assumptions),
+    )
+
+
+def test_a_market_with_forecasts_is_enough() -> None:
+    ForeignForecaster().require(panel_with_forecasts())
+    RISK_ADJUSTED.require(panel_of(forecast_apy_pct=4.0, forecast_apy_risk_adj_pct=3.0))
+
+
+@pytest.mark.parametrize("forecaster", [ForeignForecaster(), RISK_ADJUSTED])
+def test_a_market_without_a_forecast_is_refused_by_its_directory(
+    forecaster: ForeignForecaster,
+) -> None:
+    with pytest.raises(MissingDataError, match=r"there are no .*foreign forecasts") as caught:
+        forecaster.require(panel_of("gas: fixed"), "my-market")
+    assert caught.value.where == "my-market"
+    assert "add forecasts.parquet" in caught.value.remedy
+
+
+@pytest.mark.parametrize("forecaster", [ForeignForecaster(), RISK_ADJUSTED])
+def test_forecasts_that_do_not_fit_are_not_called_absent(forecaster: ForeignForecaster) -> None:
+    panel = panel_of("gas: fixed", "7 forecast rows of x are not used.", "2 forecast rows of y.")
+    with pytest.raises(MissingDataError) as caught:
+        forecaster.require(panel)
+    assert caught.value.what == (
+        "no row of the foreign forecasts can be used: 7 forecast rows of x are not used"
+    )
+    assert caught.value.details == ("2 forecast rows of y.",)
+    assert "exec_date" in caught.value.remedy
+    assert "add forecasts" not in caught.value.one_line
+
+
+def test_forecasts_without_the_risk_adjusted_column_are_not_called_absent() -> None:
+    with pytest.raises(MissingDataError) as caught:
+        RISK_ADJUSTED.require(panel_of(forecast_apy_pct=4.0))
+    assert "pred_global_apy_risk_adj is absent or empty where 2 rows" in caught.value.what
+    assert "'foreign'" in caught.value.remedy
+    assert "add forecasts" not in caught.value.one_line

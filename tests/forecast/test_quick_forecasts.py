@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stableyield.errors import ParameterError
 from stableyield.forecast import BASELINES, baseline
-from stableyield.forecast.baselines import Baseline
+from stableyield.forecast.baselines import Baseline, poolwise
 from stableyield.forecast.windows import (
     exponential_mean,
     last_exponential_mean,
@@ -74,6 +74,43 @@ def test_what_is_had_sooner_is_what_the_whole_forecast_says(name, horizon_days):
         assert method.apy_q10_pct(view, horizon_days).tobytes() == whole.apy_q10_pct.tobytes(), n
         n_known += int(np.isfinite(apy_pct).sum())
     assert n_known > 10
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name].is_poolwise])
+@pytest.mark.parametrize(("n_days", "last"), [(1, 0), (3, 2), (40, 61), (7, 199), (20, 259)])
+def test_what_is_expected_on_many_days_at_once_is_what_each_day_expects(name, n_days, last):
+    method, end = METHODS[name], gappy_market().as_of(day(last))
+    pools = np.array([7, 0, 3, 4, 1])
+    series = end.pool_series
+    rows = slice(-(n_days - 1 + method.history_days(30)), None)
+    some = series.apy_pct[rows, pools], series.tvl_usd[rows, pools], n_days, 30
+    by_day, outlook = method.expected_of_days(*some), method.outlook_of_days(*some)
+    for d in range(n_days):
+        alone = method.expected(gappy_market().as_of(day(last - n_days + 1 + d)), 30)
+        for found, expected in zip(by_day, alone, strict=True):
+            assert found[d].tobytes() == expected[pools].tobytes(), d
+        known = np.isfinite(alone[0][pools]) & np.isfinite(alone[1][pools])
+        assert outlook[0][d].tobytes() == alone[0][pools].tobytes(), d
+        assert outlook[1][d].tolist() == known.tolist(), d
+
+
+def test_a_rule_that_looks_at_all_pools_cannot_be_asked_for_some():
+    method, series = METHODS["reversion"], gappy_market().as_of(day(99)).pool_series
+    assert not method.is_poolwise
+    with pytest.raises(ParameterError, match="all pools together"):
+        method.expected_of_days(series.apy_pct, series.tvl_usd, 1, 30)
+
+
+def test_only_what_is_expected_in_the_usual_way_is_asked_for_many_days():
+    class Another(Baseline):
+        def expected(self, view, horizon_days):
+            return super().expected(view, horizon_days)
+
+    usual = baseline("ewma")
+    assert poolwise(usual) is usual
+    assert poolwise(baseline("reversion")) is None
+    assert poolwise(Another("ewma", usual.rule)) is None
+    assert poolwise(object()) is None
 
 
 @pytest.mark.parametrize("horizon_days", [0, 366, 1.5])

@@ -7,6 +7,9 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
 
 from stableyield.errors import ContractError
 from stableyield.market.columns import Origin
@@ -333,6 +336,45 @@ def test_a_percent_column_of_fractions_is_asked_about(table, frame, column):
     assert len(check_table(table, frame, confirm_percent=True).frame) > 0
 
 
+@pytest.mark.parametrize("share", [0.012, 0.01, 0.002])
+def test_risk_adjusted_forecasts_in_fractions_are_asked_about_beside_the_others(share):
+    apy_pct = np.linspace(3.0, 9.0, 40)
+    columns = {
+        "pool_id": [f"p{n}" for n in range(40)],
+        "exec_date": "2024-01-01",
+        "target_date": "2024-01-02",
+        "pred_global_apy": apy_pct,
+        "pred_global_tvl": 1e7,
+    }
+    frame = pd.DataFrame({**columns, "pred_global_apy_risk_adj": share * apy_pct})
+    with pytest.raises(
+        ContractError, match=r"'pred_global_apy_risk_adj' looks like fractions: .*pred_global_apy"
+    ) as caught:
+        check_table("forecasts", frame)
+    assert "--confirm-percent" in caught.value.remedy
+    assert len(check_table("forecasts", frame, confirm_percent=True).frame) == 40
+
+
+@pytest.mark.parametrize(
+    "adjusted", [[3.9, 4.9], [0.4, 0.5], [0.0, 0.0], [np.nan, np.nan], [-2.0, -3.0], [-2.0, 3.0]]
+)
+def test_a_risk_adjusted_forecast_may_be_low(adjusted):
+    check_table("forecasts", forecasts(pred_global_apy_risk_adj=adjusted))
+
+
+def test_a_low_quantile_is_no_fraction():
+    check_table("forecasts", forecasts(pred_global_apy_q10=[0.004, 0.005]))
+
+
+@pytest.mark.parametrize("target", ["2024-01-01", "2024-01-01T23:59", "2023-12-31"])
+def test_a_forecast_of_a_day_that_is_not_after_its_exec_date_is_refused_with_its_row(target):
+    frame = forecasts(target_date=["2024-01-02", target])
+    with pytest.raises(ContractError, match="not after exec_date") as caught:
+        check_table("forecasts", frame, Origin("forecasts.csv", is_csv=True))
+    assert caught.value.where == "forecasts.csv, line 3"
+    assert "target_date" in caught.value.what
+
+
 def test_zeros_do_not_make_percent_look_like_fractions():
     check_table("pool_daily", pool_daily(apy_pct=[0.0, 0.0, 6.0]))
     check_table("pool_daily", pool_daily(apy_pct=[0.0, 0.0, 0.0]))
@@ -350,3 +392,73 @@ def test_frames_are_checked_table_by_table():
     assert checked.forecasts is None
     with pytest.raises(ContractError, match="prices_daily"):
         check_frames(MarketFrames(pools(), pool_daily(), prices(close_usd=[1.0, -1.0])))
+
+
+READINGS = st.lists(
+    st.tuples(st.sampled_from(["b", "a", "A", "ä"]), st.integers(0, 80)), min_size=1, unique=True
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(readings=READINGS, in_order=st.booleans())
+def test_of_each_pool_and_day_the_last_reading_stays_in_key_order(readings, in_order):
+    if in_order:
+        readings = sorted(readings)
+    start = pd.Timestamp("2024-01-01")
+    frame = pd.DataFrame(
+        {
+            "pool_id": [pool for pool, _ in readings],
+            "date": [start + pd.Timedelta(hours=hour) for _, hour in readings],
+            "apy_pct": [float(hour + 1) for _, hour in readings],
+            "tvl_usd": 1.0,
+        }
+    )
+    checked = check_table("pool_daily", frame)
+    last = {}
+    for pool, hour in sorted(readings):
+        last[pool, hour // 24] = float(hour + 1)
+    keys = sorted(last)
+    expected = pd.DataFrame(
+        {
+            "pool_id": [pool for pool, _ in keys],
+            "date": pd.Series([start + pd.Timedelta(days=day) for _, day in keys]).astype(
+                "datetime64[us]"
+            ),
+            "apy_pct": [last[key] for key in keys],
+            "tvl_usd": 1.0,
+        }
+    )
+    assert_frame_equal(checked.frame, expected)
+    assert (checked.n_dropped, checked.n_rows_in) == (len(frame) - len(keys), len(frame))
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.tuples(st.sampled_from("ba"), st.integers(0, 50)), min_size=1))
+def test_of_foreign_forecasts_the_last_row_of_the_file_wins(rows):
+    start = pd.Timestamp("2024-01-01")
+    frame = pd.DataFrame(
+        {
+            "pool_id": [pool for pool, _ in rows],
+            "exec_date": [start + pd.Timedelta(hours=hour) for _, hour in rows],
+            "target_date": start + pd.Timedelta(days=9),
+            "pred_global_apy": [1.0 + i for i in range(len(rows))],
+            "pred_global_tvl": 1.0,
+        }
+    )
+    last = {(pool, hour // 24): 1.0 + i for i, (pool, hour) in enumerate(rows)}
+    checked = check_table("forecasts", frame).frame
+    assert checked["pred_global_apy"].tolist() == [last[key] for key in sorted(last)]
+    assert checked["pool_id"].tolist() == [pool for pool, _ in sorted(last)]
+
+
+def test_a_table_in_order_is_not_copied():
+    frame = pool_daily(date=pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-02"]))
+    checked = check_table("pool_daily", frame).frame
+    assert np.shares_memory(checked["apy_pct"].to_numpy(), frame["apy_pct"].to_numpy())
+
+
+def test_what_is_checked_does_not_change_with_what_was_given():
+    frame = pool_daily(date=pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-02"]))
+    checked = check_table("pool_daily", frame).frame
+    frame.loc[0, "apy_pct"] = 99.0
+    assert checked["apy_pct"].tolist() == [4.0, 5.0, 6.0]

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from stableyield.errors import ContractError
 from stableyield.market.layouts import read_lend_borrow_layout, read_panel_layout
-from stableyield.market.layouts.panel import rate_convention
+from stableyield.market.layouts.projects import pool_kind, rate_convention
 from stableyield.market.layouts.symbols import resolve_symbol
 
 
@@ -85,10 +85,15 @@ def test_an_unknown_convention_is_flagged():
     ("project", "convention"),
     [
         ("aave-v2", "simple"),
+        ("aave", "simple"),
         ("spark", "simple"),
+        ("sparklend", "simple"),
         ("compound-v3", "simple"),
         ("compound-v2", "unknown"),
         ("morpho-blue", "compounded"),
+        ("morpho-aave", "compounded"),
+        ("spark-savings", "compounded"),
+        ("euler-v1", "unknown"),
         ("euler-v2", "compounded"),
         ("venus-core-pool", "compounded"),
         ("fluid-lending", "unknown"),
@@ -96,6 +101,53 @@ def test_an_unknown_convention_is_flagged():
 )
 def test_conventions_are_those_of_the_projects(project, convention):
     assert rate_convention(project) == convention
+
+
+@pytest.mark.parametrize(
+    ("project", "kind"),
+    [
+        ("aave-v3", "lending"),
+        ("sparklend", "lending"),
+        ("compound-v2", "lending"),
+        ("radiant-v1", "lending"),
+        ("silo-v2", "lending"),
+        ("benqi-lending", "lending"),
+        ("venus-core-pool", "lending"),
+        ("spark-savings", "vault"),
+        ("fluid-lending", "vault"),
+        ("morpho-v1", "vault"),
+        ("ethena-usde", "vault"),
+        ("morpho-compound", "unknown"),
+    ],
+)
+def test_what_a_tvl_measures_is_known_by_project(project, kind):
+    assert pool_kind(project) == kind
+
+
+@pytest.mark.parametrize(
+    "project",
+    [
+        *("aavegotchi", "sparkswap", "spark-liquidity-layer", "compounder", "compound-v3x"),
+        *("eulerswap", "fluid-dex", "skydrome", "benqi-staked-avax", "venus-flux", "-v3", ""),
+    ],
+)
+def test_a_name_that_only_begins_like_a_known_one_is_unknown(project):
+    assert rate_convention(project) == "unknown"
+    assert pool_kind(project) == "unknown"
+
+
+def test_a_savings_vault_of_a_lender_is_a_vault_that_quotes_apy():
+    rows = panel(project=["spark-savings", "sparklend", "spark-v2"])
+    daily = read_panel_layout(rows).pool_daily
+    assert_allclose(daily["apy_base_pct"], [10.0, 100.0 * np.expm1(0.04), 100.0 * np.expm1(0.05)])
+    assert_array_equal(daily["deposits_usd"], [10.0, np.nan, np.nan])
+    assert_array_equal(daily["available_usd"], [np.nan, 20.0, 30.0])
+
+
+@pytest.mark.parametrize("column", ["project", "chain", "symbol"])
+def test_a_row_that_does_not_say_which_pool_it_is_is_named(column):
+    with pytest.raises(ContractError, match=rf"panel, row 2: column '{column}' holds nan: empty"):
+        read_panel_layout(panel(**{column: ["aave-v3", " ", "USDC"]}))
 
 
 def test_lending_tvl_is_cash_and_vault_tvl_is_deposits():

@@ -53,6 +53,16 @@ def treasury(empty: Treasury) -> Treasury:
     return empty
 
 
+@pytest.fixture(scope="module", params=ENGINES)
+def own_treasury(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Treasury]:
+    """A treasury with 100,000 USDC for all tests of a module, on each engine."""
+    with treasury_on(request.param, request, tmp_path_factory.mktemp("own")) as found:
+        found.bring()
+        yield found
+
+
 @dataclass(frozen=True)
 class FirstDay:
     """What there is after the first day: a run takes half a second, a copy of its file none."""
@@ -107,3 +117,14 @@ def lived(
     directory = tmp_path_factory.mktemp("lived")
     with decided_on(request.param, request, directory) as (found, first):
         yield found, [first, *(found.run(DAY + timedelta(days=n)) for n in (1, 2))]
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def paid(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Treasury, Outcome, Outcome]]:
+    """A treasury that paid its owner half of what it had, to be looked at only, and both runs."""
+    directory = tmp_path_factory.mktemp("paid")
+    with decided_on(request.param, request, directory) as (found, first):
+        found.bring(-50_000.0, day=DAY + timedelta(days=1))
+        yield found, first, found.run(DAY + timedelta(days=1))

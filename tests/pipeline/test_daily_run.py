@@ -13,7 +13,13 @@ import pytest
 
 from stableyield.backtest import run_backtest
 from stableyield.config import AllocationParameters
-from stableyield.errors import DataQualityError, InputError, ParameterError, SourceError
+from stableyield.errors import (
+    DataQualityError,
+    InputError,
+    MissingDataError,
+    ParameterError,
+    SourceError,
+)
 from stableyield.pipeline import Outcome
 from stableyield.pipeline.carry import last_snapshot
 from stableyield.pipeline.journal import balances_of, balances_of_book
@@ -155,29 +161,6 @@ def test_more_than_the_wallet_has_cannot_be_taken(treasury: Treasury) -> None:
     assert balances_of(read_entries(treasury.engine))["warm_wallet", "USDC"] == 60_000.0
 
 
-def test_what_lies_in_pools_is_not_taken_and_the_error_says_how_to_get_it(
-    decided: Decided,
-) -> None:
-    treasury, _ = decided
-    with pytest.raises(InputError, match=r"only the wallet gives .*a run with lower limits"):
-        treasury.bring(-50_000.0, day=DAY + timedelta(days=1))
-
-
-@pytest.mark.slow
-def test_a_run_with_lower_limits_brings_to_the_wallet_what_can_then_be_taken(
-    decided: Decided,
-) -> None:
-    treasury, first = decided
-    limits = {"position_max_pct_total_assets": 0.05, "max_alloc_percentage": 0.05, "min_pools": 0}
-    second = treasury.run(DAY + timedelta(days=1), **limits)
-    (token, row) = max(second.plan["wallet"].items(), key=lambda item: item[1]["amount"])
-    assert row["amount"] > first.plan["wallet"].get(token, {"amount": 0.0})["amount"]
-    treasury.bring(-row["amount"], token, day=DAY + timedelta(days=2))
-    third = treasury.run(DAY + timedelta(days=2), min_pools=0)
-    left = second.plan["aum_after_usd"] - row["amount"]
-    assert third.plan["aum_before_usd"] == pytest.approx(left, rel=0.01)
-
-
 def test_a_flow_into_closed_books_is_refused(decided: Decided) -> None:
     treasury, _ = decided
     with pytest.raises(InputError, match="the books of 2025-12-01 are closed"):
@@ -269,6 +252,15 @@ def test_data_that_must_not_be_traded_on_stop_the_run(treasury: Treasury) -> Non
     with pytest.raises(DataQualityError, match="2 pools have a row today, 10 had one yesterday"):
         treasury.run()
     assert count_of(treasury.engine, "plans") == 0
+    assert list_runs(treasury.engine)[0].status == "failed"
+
+
+def test_pools_without_any_price_are_not_called_stale(treasury: Treasury) -> None:
+    frames = small_market()
+    old = frames.prices_daily["date"] < pd.Timestamp(DAY - timedelta(days=10))
+    treasury.source.frames = replace(frames, prices_daily=frames.prices_daily[old])
+    with pytest.raises(MissingDataError, match="no token has a price of the last 7 days"):
+        treasury.run()
     assert list_runs(treasury.engine)[0].status == "failed"
 
 

@@ -115,7 +115,7 @@ def test_money_that_appears_is_found(amount: float, more: float) -> None:
     lines = (*opening(money.before), *plan_lines("run", DAY, money.transactions, PRICES))
     wallet = {**money.after.wallet, "USDC": money.after.wallet["USDC"] + more}
     with pytest.raises(ConservationError, match="the journal has"):
-        check_conserved(lines, replace(money.after, wallet=wallet), PRICES, 0.01)
+        check_conserved(lines, Book(wallet, money.after.positions), PRICES, 0.01)
 
 
 def test_a_token_without_a_price_is_not_worth_a_dollar() -> None:
@@ -164,9 +164,25 @@ def test_a_book_survives_the_way_through_balances() -> None:
     assert book_of(balances_of_book(book)) == book
 
 
-def test_more_than_there_is_cannot_leave_the_wallet() -> None:
-    with pytest.raises(InputError, match=r"5\.0 USDC are taken, the wallet holds 3\.0"):
-        with_flows(Book({"USDC": 3.0}), {"USDC": -5.0}, DAY)
+def test_what_the_wallet_cannot_pay_is_owed_as_a_whole_and_nothing_leaves() -> None:
+    book = Book({"USDC": 3.0})
+    assert with_flows(book, {"USDC": -5.0}, {}) == (book, {"USDC": 5.0})
+    assert with_flows(book, {"USDC": -1.0}, {"USDC": 5.0}) == (book, {"USDC": 6.0})
+
+
+def test_what_is_brought_pays_what_is_owed() -> None:
+    book, owed = with_flows(Book({"USDC": 3.0}), {"USDC": 2.5}, {"USDC": 5.0, "DAI": 1.0})
+    assert (book.wallet["USDC"], owed) == (0.5, {"DAI": 1.0})
+
+
+@given(st.floats(0.0, 1e9), st.floats(-1e9, 1e9), st.floats(0.0, 1e9))
+def test_flows_and_what_is_owed_neither_make_nor_lose_money(
+    there: float, flow: float, owed: float
+) -> None:
+    book, left = with_flows(Book({"USDC": there}), {"USDC": flow}, {"USDC": owed} if owed else {})
+    wallet = book.wallet.get("USDC", 0.0)
+    assert wallet >= 0.0
+    assert wallet - left.get("USDC", 0.0) == pytest.approx(there + flow - owed, abs=1e-5)
 
 
 # --- reconciliation -----------------------------------------------------------------------------
@@ -273,7 +289,6 @@ def _navs(*rows: dict[str, object]) -> pd.DataFrame:
 
 
 def test_a_wallet_that_is_emptied_but_for_rounding_is_empty() -> None:
-    book = Book({"USDC": 0.3}, {})
-    assert with_flows(book, {"USDC": -(0.1 + 0.2)}, DAY).wallet.get("USDC", 0.0) == 0.0
-    with pytest.raises(InputError, match="are taken, the wallet holds"):
-        with_flows(book, {"USDC": -0.3001}, DAY)
+    book, owed = with_flows(Book({"USDC": 0.3}, {}), {"USDC": -(0.1 + 0.2)}, {})
+    assert (book.wallet.get("USDC", 0.0), owed) == (0.0, {})
+    assert with_flows(Book({"USDC": 0.3}, {}), {"USDC": -0.3001}, {})[1] == {"USDC": 0.3001}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -308,6 +311,31 @@ def test_a_database_file_that_vanishes_in_the_middle_is_an_exit_of_4(
     assert raised.value.exit_code == 4
     assert "FAILED in stage screen" in treasury.listener.heard[0][1]
     assert not path.exists()  # nor is an empty one there in its place
+
+
+@contextmanager
+def files_of_at_most(n_bytes: int) -> Iterator[None]:
+    """No file may grow beyond ``n_bytes``: what a full disk is to a database."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("room_kib", [100, pytest.param(400, marks=pytest.mark.slow)])
+def test_a_disk_that_runs_full_is_an_exit_of_4_and_the_next_run_is_whole(
+    room_kib: int, treasury: Treasury
+) -> None:
+    if treasury.engine.dialect.name != "sqlite":
+        pytest.skip("a server's files are its own")
+    with files_of_at_most(room_kib * 1024), pytest.raises(StoreError) as raised:
+        treasury.run()
+    assert raised.value.exit_code == 4
+    check_consistent(treasury.engine)
+    assert treasury.run().run.status == "done"
+    check_consistent(treasury.engine)
 
 
 @pytest.mark.slow

@@ -20,11 +20,11 @@ from stableyield.pipeline.notify import (
     notifiers_of,
     tell,
 )
-from stableyield.pipeline.summary import for_slack, printable
+from stableyield.pipeline.summary import for_slack
 from stableyield.sources.fake import Answer, Call, LocalServer
 from support.treasury import Treasury, small_market
 
-EVIL = "<script>alert(1)</script>'; DROP TABLE runs; --<!channel>\n\u202eCDSU"
+EVIL = "<!channel><script>x</script>\u202e'; DROP TABLE runs; --\n../../x" + "A" * 10_000
 
 
 @contextmanager
@@ -82,15 +82,14 @@ def test_text_of_strangers_is_shown_and_does_nothing(treasury: Treasury) -> None
     assert "&lt;!channel&gt;" in text
     for shown in (page, text, (outcome.directory / "summary.txt").read_text()):
         assert "\u202e" not in shown
+        assert "A" * 100 not in shown
     assert (
         json.loads((outcome.directory / "problem.json").read_text())["pools"][0]["symbol"] == EVIL
     )
     assert treasury.run().was_done  # the table of runs is still there
 
 
-def test_what_cannot_be_printed_is_escaped() -> None:
-    assert printable("a\nb\u202e\x00") == "a\\nb\\u202e\\x00"
-    assert printable("USD₮0 é") == "USD₮0 é"
+def test_markup_of_the_chat_is_escaped() -> None:
     assert for_slack("<a&b>") == "&lt;a&amp;b&gt;"
 
 

@@ -21,7 +21,8 @@ def test_a_replay_gives_the_identical_plan(lived: tuple[Treasury, list[Outcome]]
     treasury, outcomes = lived
     for outcome in outcomes:
         replay = replay_run(treasury.engine, outcome.run.run_id)
-        assert replay.is_identical, replay.differences
+        assert replay.differences == ()
+        assert replay.is_identical
         assert replay.recorded["inputs_sha256"] == replay.replayed["inputs_sha256"]
         assert replay.recorded["transactions"] == replay.replayed["transactions"]
         assert replay.other_versions == {}
@@ -39,7 +40,7 @@ def test_what_was_learned_since_does_not_change_a_replay(
         set_defaults(batch, {"horizon_days": 90.0})
     treasury.bring(77_000.0, day=DAY + timedelta(days=1))
     replay = replay_run(treasury.engine, outcome.run.run_id)
-    assert replay.is_identical, replay.differences
+    assert replay.differences == ()
 
 
 @pytest.mark.slow
@@ -48,7 +49,7 @@ def test_a_superseded_and_a_dry_run_can_be_replayed_too(treasury: Treasury) -> N
     first = treasury.run().run.run_id
     second = treasury.run(again=True, min_pools=3).run.run_id
     for run_id in (dry, first, second):
-        assert replay_run(treasury.engine, run_id).is_identical
+        assert replay_run(treasury.engine, run_id).differences == ()
 
 
 def test_a_plan_that_differs_is_seen(lived: tuple[Treasury, list[Outcome]]) -> None:
@@ -69,3 +70,18 @@ def test_a_run_without_a_plan_cannot_be_replayed(treasury: Treasury) -> None:
         replay_run(treasury.engine, list_runs(treasury.engine)[0].run_id)
     with pytest.raises(MissingDataError, match="there is no run 'nothing'"):
         replay_run(treasury.engine, "nothing")
+
+
+def test_another_proof_of_the_same_steps_is_the_same_plan(
+    decided: tuple[Treasury, Outcome],
+) -> None:
+    treasury, first = decided
+    found = replay_run(treasury.engine, first.run.run_id)
+    proven = {**found.replayed, "gap_usd": 0.5}
+    other = replace(found, replayed=proven, differences=differences(found.recorded, proven))
+    assert other.differences == ("gap_usd",)
+    assert other.is_identical
+    cheaper = {**proven, "costs": {}}
+    other = replace(found, replayed=cheaper, differences=differences(found.recorded, cheaper))
+    assert other.differences == ("costs", "gap_usd")
+    assert not other.is_identical

@@ -14,6 +14,7 @@ from stableyield.errors import ParameterError
 from stableyield.pipeline import Outcome
 from stableyield.pipeline.doctor import examine
 from stableyield.pipeline.looking import quality_of
+from stableyield.sources import candle_ids
 from stableyield.store import connect, migrate
 from support.databases import later
 from support.treasury import DAY, TickingClock, Treasury
@@ -39,6 +40,14 @@ def test_a_value_that_does_not_fit_is_named_and_not_repeated(
     with pytest.raises(ParameterError, match="STABLEYIELD_SMTP_PORT") as raised:
         Settings.load()
     assert "geheim" not in str(raised.value)
+
+
+def test_numbers_of_further_coins_are_one_json_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STABLEYIELD_CMC_IDS", '{"PYUSD": "27772"}')
+    assert candle_ids(["PYUSD"], Settings.load().cmc_ids) == {"27772": "PYUSD"}
+    monkeypatch.setenv("STABLEYIELD_CMC_IDS", "PYUSD=27772")
+    with pytest.raises(ParameterError, match="STABLEYIELD_CMC_IDS is not a JSON document"):
+        Settings.load()
 
 
 def test_settings_cannot_be_changed() -> None:

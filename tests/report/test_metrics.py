@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stableyield.errors import ContractError
-from stableyield.report import MetricOptions, compute_metrics
+from stableyield.errors import ContractError, ParameterError
+from stableyield.report import MetricOptions, compute_metrics, render_report
 from stableyield.report.books import read_flags
 from stableyield.report.definitions import DEFINITIONS
 
@@ -334,3 +334,82 @@ def test_a_missing_column_is_refused_by_table_and_name(result):
 )
 def test_flags_are_read_from_their_text(text, flags):
     assert read_flags(text) == flags
+
+
+# --- options, unknown amounts, days that do not carry over ---
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"block_days": 0},
+        {"draws": 0},
+        {"seed": -1},
+        {"n_trials": 0},
+        {"risk_free_apy": -1.0},
+        {"risk_free_apy": math.nan},
+        {"risk_free_apy": math.inf},
+    ],
+)
+def test_options_that_make_no_sense_are_refused_by_name(change):
+    (name, value), *_ = change.items()
+    with pytest.raises(ParameterError, match=f"{name} is {value}"):
+        MetricOptions(**change)
+
+
+def test_the_least_options_make_sense(result):
+    options = MetricOptions(risk_free_apy=-0.5, block_days=1, draws=1, seed=0, n_trials=1)
+    own = compute_metrics(result, options)["strategy"]
+    assert own["net_apy_low_pct"] == own["net_apy_high_pct"]
+
+
+def test_where_the_apy_has_no_meaning_its_interval_has_none_either(result):
+    days = len(result.daily_log)
+    curve = 1e6 * 2.0 ** np.arange(days + 1)
+    metrics = compute_metrics(with_column(result, aum_start=curve[:-1], aum_end=curve[1:]))
+    for name in ("net_apy_pct", "net_apy_low_pct", "net_apy_high_pct"):
+        assert metrics["strategy"][name] is None
+        assert "no meaningful APY" in metrics["undefined"][f"strategy.{name}"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("column", ["yield_usd", "price_usd"])
+def test_an_unknown_amount_of_the_log_is_refused_with_its_day(result, column, value):
+    amounts = result.daily_log[column].to_numpy(dtype=float).copy()
+    amounts[7] = value
+    with pytest.raises(ContractError, match=f"{column} is {value}") as caught:
+        compute_metrics(with_column(result, **{column: amounts}))
+    assert (
+        caught.value.where == f"daily_log, row 7, day {str(result.daily_log['exec_date'][7])[:10]}"
+    )
+
+
+def test_an_unknown_position_is_refused_with_its_day_and_pool(result):
+    usd = result.positions["amount_usd"].to_numpy(dtype=float).copy()
+    usd[25] = math.nan
+    row = result.positions.iloc[25]
+    with pytest.raises(ContractError, match="amount_usd is nan") as caught:
+        compute_metrics(replace(result, positions=result.positions.assign(amount_usd=usd)))
+    day = str(row["exec_date"])[:10]
+    assert caught.value.where == f"positions, row 25, day {day}, pool {row['pool_id']}"
+
+
+def test_where_days_carry_over_months_and_parts_add_up_to_the_profit(result):
+    metrics = compute_metrics(result)
+    profit_usd = pytest.approx(metrics["strategy"]["profit_usd"], abs=0.01)
+    assert metrics["pnl"]["net_usd"] == profit_usd
+    assert math.fsum(month["profit_usd"] for month in metrics["monthly"]) == profit_usd
+
+
+def test_where_days_do_not_carry_over_they_are_sums_of_days_and_the_page_says_so(result):
+    log = result.daily_log
+    start = np.full(len(log), 1e6)
+    change = (log["aum_end"] - log["aum_start"]).to_numpy(dtype=float)
+    alone = with_column(result, aum_start=start, aum_end=start + change)
+    metrics = compute_metrics(alone)
+    months_usd = math.fsum(month["profit_usd"] for month in metrics["monthly"])
+    assert metrics["pnl"]["net_usd"] == pytest.approx(months_usd, abs=0.01)
+    assert abs(metrics["strategy"]["profit_usd"] - months_usd) > 1.0
+    said = "the sum of days that each began with their own AUM"
+    assert said in render_report(alone, metrics)
+    assert said not in render_report(result, compute_metrics(result))

@@ -77,6 +77,28 @@ def test_without_a_losing_day_the_sortino_ratio_is_undefined_with_a_reason():
     assert "fell below" in value.reason
 
 
+@pytest.mark.parametrize("growth", [0.999, 0.9999, 1.0])
+def test_of_equal_shortfalls_the_sortino_ratio_is_undefined_whatever_their_size(growth):
+    value = sortino(np.full(30, growth), 0.04)
+    assert isinstance(value, Undefined)
+    assert "alike" in value.reason
+
+
+def test_days_of_which_some_fell_short_alike_have_a_sortino_ratio():
+    growth = np.array([1.001, 0.999, 0.999, 1.002])
+    downside = math.sqrt(2 * 0.001**2 / 4)
+    assert sortino(growth) == pytest.approx(0.00025 / downside * math.sqrt(365))
+
+
+@pytest.mark.parametrize("n_high", [3, 40])
+def test_an_interval_whose_draws_have_no_meaningful_apy_is_undefined_not_infinite(n_high):
+    growth = np.full(120, 1.0001)
+    growth[:n_high] = 1e9  # 40 such days overflow a float once scaled to a year
+    interval = bootstrap_apy(growth)
+    assert isinstance(interval, Undefined)
+    assert "no meaningful APY" in interval.reason
+
+
 def test_one_day_has_neither_volatility_nor_sharpe():
     assert isinstance(volatility(np.array([1.01])), Undefined)
     assert isinstance(sharpe(np.array([1.01])), Undefined)
@@ -252,7 +274,9 @@ def test_one_day_has_an_apy_a_drawdown_and_a_hit_rate_but_no_ratio():
     assert apy(days.growth) == pytest.approx(0.9999**365 - 1.0)
     assert drawdowns(days.curve).min() == pytest.approx(-1e-4)
     assert isinstance(sharpe(days.growth), Undefined)
-    assert sortino(days.growth) == pytest.approx(-math.sqrt(365))
+    lonely = sortino(days.growth)
+    assert isinstance(lonely, Undefined)
+    assert "one day" in lonely.reason
     assert isinstance(bootstrap_apy(days.growth), Undefined)
 
 

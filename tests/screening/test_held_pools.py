@@ -13,6 +13,7 @@ from stableyield.config import AllocationParameters
 from stableyield.domain.pool import Pool, PoolState
 from stableyield.market.panel import MarketPanel
 from stableyield.screening import (
+    HeldPlaces,
     HeldPools,
     PoolForecasts,
     Severity,
@@ -20,6 +21,7 @@ from stableyield.screening import (
     critical_findings,
     screen,
 )
+from stableyield.screening.filters import is_known
 
 FIRST_DAY = date(2024, 1, 1)
 N_DAYS, N_POOLS = 40, 12
@@ -58,6 +60,10 @@ def random_market(rng: np.random.Generator, gap_share: float) -> MarketPanel:
     )
 
 
+def held_pools(view, parameters, held, iceboxed=()) -> HeldPools:
+    return HeldPools(view, parameters, HeldPlaces.of(view, parameters, held), iceboxed)
+
+
 def some(rng: np.random.Generator, names: tuple[str, ...]) -> tuple[str, ...]:
     """No list at all, most often; else some of the names."""
     if rng.random() < 0.6:
@@ -90,11 +96,11 @@ def test_the_states_of_held_pools_are_those_of_the_full_screening(seed, row):
     ids = (*view.pool_ids, *(("elsewhere",) if rng.random() < 0.2 else ()))
     held = [pool_id for pool_id in ids if rng.random() < rng.choice([0.1, 0.5])]
 
-    found = HeldPools(view, parameters, held, iceboxed)
+    found = held_pools(view, parameters, held, iceboxed)
     full = screen(view, parameters, held=held, forecasts=forecasts, iceboxed=iceboxed)
     states = {pool_id: full.state_of(pool_id) for pool_id in held}
     assert found.must_leave is (PoolState.EXIT in states.values())
-    assert found.frozen(forecasts) == tuple(
+    assert found.frozen(is_known(forecasts)[found.places.columns]) == tuple(
         pool_id for pool_id in view.pool_ids if states.get(pool_id) is PoolState.FROZEN
     )
 
@@ -102,10 +108,9 @@ def test_the_states_of_held_pools_are_those_of_the_full_screening(seed, row):
 def test_an_empty_book_leaves_nothing_and_has_nothing_frozen():
     panel = random_market(np.random.default_rng(1), 0.1)
     view = panel.as_of(panel.last_day)
-    nothing = HeldPools(view, AllocationParameters(), ())
-    unknown = np.full(len(view.pools), np.nan)
+    nothing = held_pools(view, AllocationParameters(), ())
     assert not nothing.must_leave
-    assert nothing.frozen(PoolForecasts(unknown, unknown)) == ()
+    assert nothing.frozen(np.zeros(0, dtype=bool)) == ()
 
 
 @settings(max_examples=60, deadline=None)
@@ -125,7 +130,7 @@ def test_a_pool_that_the_market_does_not_know_must_be_left(known):
     open_pool = next(
         pool_id
         for pool_id in view.pool_ids
-        if not HeldPools(view, AllocationParameters(), [pool_id]).must_leave
+        if not held_pools(view, AllocationParameters(), [pool_id]).must_leave
     )
     held = [open_pool] if known else [open_pool, "elsewhere"]
-    assert HeldPools(view, AllocationParameters(), held).must_leave is not known
+    assert held_pools(view, AllocationParameters(), held).must_leave is not known

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from stableyield.store import connect
 from support.databases import fresh_postgres, fresh_sqlite, postgres_server
 
 
@@ -28,6 +29,18 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
             yield found
     else:
         with fresh_postgres(request.getfixturevalue("postgres_url")) as found:
+            yield found
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """A database that was never migrated."""
+    if request.param == "sqlite":
+        found = connect(f"sqlite:///{tmp_path}/bare.db")
+        yield found
+        found.dispose()
+    else:
+        with fresh_postgres(request.getfixturevalue("postgres_url"), "template1") as found:
             yield found
 
 

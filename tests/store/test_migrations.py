@@ -22,7 +22,7 @@ SECOND = '''
 """Add a column."""
 from alembic import op
 import sqlalchemy as sa
-revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+revision, down_revision, branch_labels, depends_on = "0003", "0002", None, None
 
 def upgrade():
     op.add_column("runs", sa.Column("note", sa.Text))
@@ -34,7 +34,7 @@ def copy_of_migrations(directory: Path, second: str | None = None) -> Path:
     copy = directory / "migrations 100%"
     shutil.copytree(MIGRATIONS, copy, ignore=shutil.ignore_patterns("__pycache__"))
     if second is not None:
-        (copy / "versions" / "v0002_more.py").write_text(SECOND.format(more=second))
+        (copy / "versions" / "v0003_more.py").write_text(SECOND.format(more=second))
     return copy
 
 
@@ -56,8 +56,8 @@ def test_migrating_again_changes_nothing(engine: Engine) -> None:
 
 def test_an_empty_database_has_everything_pending(tmp_path: Path) -> None:
     engine = connect(f"sqlite:///{tmp_path}/new.db")
-    assert pending_migrations(engine) == ("0001",)
-    assert migrate(engine, at=NOW) == ("0001",)
+    assert pending_migrations(engine) == ("0001", "0002")
+    assert migrate(engine, at=NOW) == ("0001", "0002")
     engine.dispose()
 
 
@@ -75,8 +75,8 @@ def test_a_changed_migration_that_ran_is_refused(engine: Engine, tmp_path: Path)
 
 def test_a_newer_database_is_refused(engine: Engine, tmp_path: Path) -> None:
     copy = copy_of_migrations(tmp_path, "pass")
-    assert migrate(engine, at=later(1), directory=copy) == ("0002",)
-    with pytest.raises(StoreError, match="has migration 0002, which this program does not know"):
+    assert migrate(engine, at=later(1), directory=copy) == ("0003",)
+    with pytest.raises(StoreError, match="has migration 0003, which this program does not know"):
         migrate(engine, at=later(2))
 
 
@@ -101,9 +101,9 @@ def test_a_database_that_was_not_migrated_says_so(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_may_migrate_at_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/both.db"
-    assert sorted(migrated_by_two(url)) == ["('0001',)", "()"]
+    assert sorted(migrated_by_two(url)) == ["('0001', '0002')", "()"]
     engine = connect(url)
-    assert rows_of(engine, "select count(*) from migration_checksums") == [(1,)]
+    assert rows_of(engine, "select count(*) from migration_checksums") == [(2,)]
     engine.dispose()
 
 
@@ -113,7 +113,7 @@ def test_two_processes_may_migrate_a_server_at_once(postgres_url: str) -> None:
     with admin.connect() as connection:
         connection.execute(text("CREATE DATABASE migrated_by_two"))
     url = admin.url.set(database="migrated_by_two").render_as_string(hide_password=False)
-    assert sorted(migrated_by_two(url)) == ["('0001',)", "()"]
+    assert sorted(migrated_by_two(url)) == ["('0001', '0002')", "()"]
     admin.dispose()
 
 

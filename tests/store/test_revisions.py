@@ -44,8 +44,17 @@ SOME = {
     "integer": 2,
     "flag": True,
     "day": pd.Timestamp(DAY),
+    "horizon": 7,
 }
-OTHER = {**SOME, "text": "", "number": -0.5, "integer": 3, "flag": False, "json": ()}
+OTHER = {
+    **SOME,
+    "text": "",
+    "number": -0.5,
+    "integer": 3,
+    "flag": False,
+    "json": (),
+    "horizon": None,
+}
 
 
 def two_rows(table: RevisedTable) -> pd.DataFrame:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from stableyield.backtest import BacktestSettings, GasPricing
+from stableyield.backtest import BacktestSettings, GasPricing, run_backtest
 from stableyield.backtest.benchmarks import BestSingle, EqualWeight, Idle
 from stableyield.domain.costs import GasCosts
 from stableyield.errors import ParameterError
@@ -77,6 +79,17 @@ def test_all_costs_are_multiplied():
     usual = GasPricing().costs(view, "aave-v3")
     assert dated.allocation == pytest.approx(2.0 * usual.allocation)
     assert dated.conversion == pytest.approx(2.0 * usual.conversion)
+
+
+@pytest.mark.parametrize("gas", [TEN, GasPricing()])
+def test_a_backtest_pays_the_multiplied_gas(gas):
+    usual, dear = (
+        run_backtest(two_pools(), replace(chosen, with_benchmarks=False), policy=BestSingle())
+        for chosen in (settings(gas=gas), with_costs_times(settings(gas=gas), 3.0))
+    )
+    paid = usual.daily_log["gas_usd"].sum()
+    assert paid > 0.0
+    assert dear.daily_log["gas_usd"].sum() == pytest.approx(3.0 * paid)
 
 
 def test_a_conversion_never_costs_more_than_half():

@@ -87,11 +87,29 @@ def test_captured_is_negative_behind_equal_weight_and_may_exceed_one():
     assert captured(50.0, 10.0, 30.0).share == 2.0
 
 
-@pytest.mark.parametrize("clairvoyant", [10.0, 9.0, float("nan")])
+@pytest.mark.parametrize("clairvoyant", [10.0, 9.0])
 def test_captured_does_not_exist_where_foresight_gains_nothing(clairvoyant):
     found = captured(15.0, 10.0, clairvoyant)
     assert found.share is None
     assert "not ahead of equal weight" in found.reason
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_captured_of_an_unknown_profit_does_not_exist(bad, place):
+    profits = [15.0, 10.0, 30.0]
+    profits[place] = bad
+    found = captured(*profits)
+    assert found.share is None
+    assert ("strategy", "equal weight", "clairvoyant")[place] in found.reason
+    assert str(bad) in found.reason
+
+
+def test_captured_of_a_lead_below_a_cent_is_rounding():
+    found = captured(15.0, 10.0, 10.0 + 0.004)
+    assert found.share is None
+    assert "less than a cent" in found.reason
+    assert captured(15.0, 10.0, 10.02).share == pytest.approx(250.0)
 
 
 # --- regret ---

@@ -59,12 +59,12 @@ def postgres_server() -> Iterator[str]:
 
 
 @contextmanager
-def fresh_postgres(server_url: str) -> Iterator[Engine]:
-    """A migrated database of its own on a server."""
+def fresh_postgres(server_url: str, template: str = _TEMPLATE) -> Iterator[Engine]:
+    """A database of its own on a server: migrated, or what another template makes it."""
     name = f"test_{uuid4().hex}"
     admin = connect(server_url).execution_options(isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     engine = connect(_url_of(admin, name))
     try:
         yield engine

@@ -75,7 +75,7 @@ class Hold:
 
     def decide(self, prepared: Prepared, inputs: DayInputs) -> Decision:
         """Enter, keep, or leave what has to be left."""
-        self.entered = self.entered or bool(prepared.book.positions)
+        self.entered = self.entered or bool(prepared.book.pool_ids)
         if self.entered:
             return keep_what_may_be_kept(prepared)
         return self.entry.decide(prepared, inputs)

@@ -113,11 +113,19 @@ class Checkpoint:
         """Whether to save, ``n_days`` after the last snapshot."""
         if self.save_every is not None:
             return (self._n_days + n_days) % self.save_every == 0
-        waited = time.perf_counter() - self._saved_at
-        return n_days >= SAVE_EVERY_DAYS and waited * SAVE_SHARE >= self._save_seconds
+        return n_days >= SAVE_EVERY_DAYS and self._is_worth_waiting()
+
+    def _is_worth_waiting(self) -> bool:
+        """Whether waiting for the disk is little beside the days since the last snapshot."""
+        since = time.perf_counter() - self._saved_at
+        return since * SAVE_SHARE >= self._save_seconds
 
     def save(self, n_days: int, block: Any, state: Any) -> None:
         """Add a block of days, and replace the snapshot by the state after the last of them.
+
+        It waits for the disk, except at the end of a run that is lived through again sooner than a
+        disk answers. What is not waited for is safe from whatever ends this process; the system
+        itself must go on for some seconds.
 
         Parameters
         ----------
@@ -127,11 +135,13 @@ class Checkpoint:
         """
         if self._log is None:
             raise InputError("the checkpoint is not open", remedy="open it first")
+        waits = self.save_every is not None or self._is_worth_waiting()
         started = time.perf_counter()
         text = _encode([n_days, block]).encode()
         self._log.write(b"%08x %08x %s\n" % (len(text), zlib.crc32(text), text))
         self._log.flush()
-        os.fsync(self._log.fileno())
+        if waits:
+            os.fsync(self._log.fileno())
         self._n_days += n_days
         document = {
             "key": self.key,
@@ -140,9 +150,10 @@ class Checkpoint:
             "log_bytes": self._log.tell(),
             "state": state,
         }
-        write_atomic(self.directory / STATE_FILE, _encode(document).encode())
+        write_atomic(self.directory / STATE_FILE, _encode(document).encode(), waits)
         self._saved_at = time.perf_counter()
-        self._save_seconds = self._saved_at - started
+        if waits:
+            self._save_seconds = self._saved_at - started
 
     def close(self) -> None:
         """Close the log."""
@@ -248,14 +259,18 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replace a file in one step: a reader, or a crash, sees the old or the new one."""
+def write_atomic(path: Path, content: bytes, waits: bool = True) -> None:
+    """Replace a file in one step: a reader, or a crash, sees the old or the new one.
+
+    Without waiting for the disk, that holds for a crash of the process, not of the system.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with beside.open("wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if waits:
+                os.fsync(file.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

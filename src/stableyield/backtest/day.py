@@ -5,202 +5,43 @@ The live job and the backtest call the same functions; only who supplies the mar
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stableyield.allocation.problem import AllocationProblem, PoolInput, RateModel
+from stableyield.backtest.gas import GasPricing
+from stableyield.backtest.inputs import DayInputs, Icebox, QuickForecaster, observe
 from stableyield.config import AllocationParameters
-from stableyield.domain.costs import GasCosts, GasTable
+from stableyield.domain.costs import GasCosts
 from stableyield.domain.pool import PoolState
 from stableyield.domain.portfolio import Book
 from stableyield.errors import InputError, MissingDataError
-from stableyield.forecast import Forecast, Forecaster
+from stableyield.forecast import Forecaster
 from stableyield.market.panel import MarketView
-from stableyield.screening import (
-    Finding,
-    HeldPools,
-    IceboxTracker,
-    PoolForecasts,
-    Screening,
-    critical_findings,
-    risk_groups,
-    screen,
-    screen_book,
-)
+from stableyield.screening import HeldPools, IceboxTracker, Screening
+
+__all__ = [
+    "DayInputs",
+    "GasPricing",
+    "Icebox",
+    "Prepared",
+    "QuickForecaster",
+    "exec_days",
+    "observe",
+    "prepare",
+    "prices_of",
+    "screen_day",
+]
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 MAX_PRICE_AGE_DAYS = 7
-
-
-@runtime_checkable
-class QuickForecaster(Protocol):
-    """A forecaster that has parts of its forecast sooner than the whole; shape (n_pools,) each."""
-
-    def expected(self, view: MarketView, horizon_days: int) -> tuple[Floats, Floats]:
-        """The ``apy_pct`` and ``tvl_usd`` of the forecast, bit by bit."""
-        ...
-
-    def apy_q10_pct(self, view: MarketView, horizon_days: int) -> Floats:
-        """The ``apy_q10_pct`` of the forecast, bit by bit."""
-        ...
-
-
-@dataclass(frozen=True)
-class GasPricing:
-    """Where gas costs come from.
-
-    Parameters
-    ----------
-    table : GasTable
-        Gas units by protocol family and operation, with the market's dated prices.
-    fixed : GasCosts, optional
-        Explicit costs in USD for every transaction, instead of the market's.
-    """
-
-    table: GasTable = field(default_factory=GasTable)
-    fixed: GasCosts | None = None
-
-    @property
-    def assumption(self) -> str:
-        """What is assumed, for a report."""
-        if (fixed := self.fixed) is None:
-            return (
-                "gas: the day's gas price and ETH price, at Ethereum mainnet's price on every chain"
-            )
-        return (
-            f"gas: fixed at {fixed.allocation:g} USD a deposit, {fixed.withdrawal:g} a withdrawal, "
-            f"{fixed.conversion:g} a conversion"
-        )
-
-    def costs(self, view: MarketView, protocol: str) -> GasCosts:
-        """Gas costs at ``protocol`` on the view's day.
-
-        Raises
-        ------
-        MissingDataError
-            When the gas or ETH price of that day is unknown and nothing is fixed.
-        """
-        if self.fixed is not None:
-            return self.fixed
-        gwei, eth_usd = float(view.gas.gas_gwei[-1]), float(view.gas.eth_usd[-1])
-        if not (math.isfinite(gwei) and math.isfinite(eth_usd)):
-            raise MissingDataError(
-                f"gas price ({gwei} gwei) or ETH price ({eth_usd} USD) is unknown",
-                where=f"day {view.day}",
-                remedy="add the day to gas_daily, or give fixed gas costs in USD",
-            )
-        return self.table.costs(protocol, gwei, eth_usd)
-
-
-@dataclass(frozen=True, eq=False)
-class DayInputs:
-    """What every policy of a day shares, each part made when the first policy asks for it.
-
-    Parameters
-    ----------
-    view : MarketView
-    parameters : AllocationParameters
-    forecaster : Forecaster
-    critical : tuple of Finding
-        What is so wrong with the day's data that nothing may be traded on it.
-    iceboxed, unjudged : frozenset of str
-        Tokens in the icebox, and tokens that it could not judge today.
-    gas : GasPricing
-    tvl_includes_position : bool
-        Whether TVL forecasts include what we hold.
-    """
-
-    view: MarketView
-    parameters: AllocationParameters
-    forecaster: Forecaster
-    critical: tuple[Finding, ...]
-    iceboxed: frozenset[str]
-    unjudged: frozenset[str]
-    gas: GasPricing
-    tvl_includes_position: bool = False
-
-    @cached_property
-    def forecast(self) -> Forecast:
-        """The whole forecast, quantiles included."""
-        return self.forecaster.forecast(self.view, self._horizon_days)
-
-    @cached_property
-    def expected(self) -> PoolForecasts:
-        """The expected APY and TVL of the forecast."""
-        if "forecast" not in vars(self) and isinstance(self.forecaster, QuickForecaster):
-            return PoolForecasts(*self.forecaster.expected(self.view, self._horizon_days))
-        return PoolForecasts(self.forecast.apy_pct, self.forecast.tvl_usd)
-
-    @cached_property
-    def apy_q10_pct(self) -> Floats:
-        """The 10 % quantile of the forecast APY, percent."""
-        if "forecast" not in vars(self) and isinstance(self.forecaster, QuickForecaster):
-            return self.forecaster.apy_q10_pct(self.view, self._horizon_days)
-        return self.forecast.apy_q10_pct
-
-    @property
-    def _horizon_days(self) -> int:
-        return max(1, round(self.parameters.horizon_days))
-
-    @cached_property
-    def _screening(self) -> Screening:
-        """Both filters, for a book without positions."""
-        return screen(
-            self.view,
-            self.parameters,
-            forecasts=self.expected,
-            iceboxed=self.iceboxed,
-            unjudged=self.unjudged,
-        )
-
-    def screening(self, held: Collection[str]) -> Screening:
-        """Both filters, for a book with positions in the pools ``held``."""
-        return screen_book(self.view, self._screening, self.expected, held)
-
-    @cached_property
-    def risk_groups(self) -> Ints:
-        """Risk group of each pool of the view, 1 to 3; shape (n_pools,)."""
-        if "_screening" in vars(self):
-            return self._screening.risk_groups
-        return risk_groups(self.view.pool_series.apy_pct, self.parameters).group
-
-    @cached_property
-    def general_gas(self) -> GasCosts:
-        """Gas costs of the day where the protocol does not matter."""
-        return self.gas.costs(self.view, "")
-
-    @cached_property
-    def _gas_by_protocol(self) -> dict[str, GasCosts]:
-        return {}
-
-    def gas_at(self, protocol: str) -> GasCosts:
-        """Gas costs of the day at a protocol."""
-        known = self._gas_by_protocol
-        if protocol not in known:
-            known[protocol] = self.gas.costs(self.view, protocol)
-        return known[protocol]
-
-
-def observe(
-    view: MarketView,
-    parameters: AllocationParameters,
-    forecaster: Forecaster,
-    icebox: IceboxTracker,
-    gas: GasPricing,
-) -> DayInputs:
-    """Forecast, icebox and data quality of the view's day."""
-    critical = critical_findings(view)
-    iceboxed = icebox.advance(view)
-    return DayInputs(view, parameters, forecaster, critical, iceboxed, icebox.unjudged, gas)
 
 
 def screen_day(
@@ -245,29 +86,28 @@ class Prepared:
     @cached_property
     def flags(self) -> tuple[str, ...]:
         """What a reader must know of the day: old prices, pools that cannot be traded."""
-        if not self.book.positions:
+        if not self.book.layout.keys:
             return self.price_flags
-        frozen = self._held_pools.frozen(self.inputs.expected)
+        held = self._held_pools
+        frozen = held.frozen(self.inputs.outlook(held.places.columns).is_known)
         return (*self.price_flags, *(f"frozen: {pool_id}" for pool_id in frozen))
 
     @cached_property
     def must_leave(self) -> bool:
         """Whether a pool that is held has to be left."""
-        return bool(self.book.positions) and self._held_pools.must_leave
+        return bool(self.book.layout.keys) and self._held_pools.must_leave
 
     @cached_property
     def _held_pools(self) -> HeldPools:
         inputs = self.inputs
-        return HeldPools(inputs.view, inputs.parameters, self.book.pool_ids, inputs.iceboxed)
+        places = inputs.places(self.book.layout).held(inputs.view, inputs.parameters)
+        return HeldPools(inputs.view, inputs.parameters, places, inputs.iceboxed)
 
-    def risk_groups_of(self, book: Book) -> dict[str, int]:
-        """Risk group of each pool of the view that ``book`` holds."""
-        index = self.inputs.view.pool_index
-        held = [pool_id for pool_id in book.pool_ids if pool_id in index]
-        if not held:
-            return {}
-        groups = self.inputs.risk_groups[[index[pool_id] for pool_id in held]]
-        return dict(zip(held, groups.tolist(), strict=True))
+    def risk_groups_of(self, book: Book) -> NDArray[np.int8]:
+        """Risk group of each position of ``book``, 0 where the pool is unknown; (n_positions,)."""
+        inputs, places = self.inputs, self.inputs.places(book.layout)
+        groups = inputs.risk_groups_of(places.held(inputs.view, inputs.parameters).columns)
+        return places.of_positions(groups, 0).astype(np.int8)
 
     @cached_property
     def problem(self) -> AllocationProblem:
@@ -348,7 +188,7 @@ def prepare(inputs: DayInputs, book: Book, parameters: AllocationParameters) -> 
 
 def prices_of(
     view: MarketView, book: Book, parameters: AllocationParameters
-) -> tuple[dict[str, float], list[str]]:
+) -> tuple[Mapping[str, float], list[str]]:
     """Prices of the day, with those of owned tokens completed by policy, and what was flagged.
 
     Raises
@@ -357,11 +197,12 @@ def prices_of(
         When an owned token has no price today and the policy ``missing_price`` is ``raise``, or
         ``last`` and there is none in the last 7 days.
     """
-    prices = dict(view.prices_usd)
-    flags = []
-    for token in book.tokens:
-        if token in prices:
-            continue
+    prices = view.prices_usd
+    missing = [token for token in book.tokens if token not in prices]
+    if not missing:
+        return prices, []
+    completed, flags = dict(prices), []
+    for token in missing:
         price, age = _last_price(view, token)
         if parameters.missing_price == "raise" or not np.isfinite(price):
             raise MissingDataError(
@@ -369,9 +210,9 @@ def prices_of(
                 where=f"day {view.day}",
                 remedy="add it to prices_daily, or set missing_price=last (at most 7 days old)",
             )
-        prices[token] = price
+        completed[token] = price
         flags.append(f"price of {token} is {age} days old")
-    return prices, flags
+    return MappingProxyType(completed), flags
 
 
 def _last_price(view: MarketView, token: str) -> tuple[float, int]:

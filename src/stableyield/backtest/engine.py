@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from stableyield.backtest.almanac import Almanac
 from stableyield.backtest.benchmarks import benchmarks
 from stableyield.backtest.checkpoint import Checkpoint
 from stableyield.backtest.course import Course, key_of
@@ -24,7 +25,7 @@ from stableyield.backtest.runner import Runner
 from stableyield.backtest.settings import BacktestSettings
 from stableyield.errors import InputError
 from stableyield.market.panel import MarketPanel
-from stableyield.screening import IceboxTracker
+from stableyield.screening import IceboxDays
 
 __all__ = ["Runner", "run_backtest", "run_policies"]
 
@@ -136,12 +137,13 @@ def _run(
     days = exec_days(*settings.span(panel))
     with checkpoint or nullcontext():
         done = 0 if checkpoint is None else course.relive(checkpoint.open(resume=resume))
-        # the icebox catches up with the history before the day by itself
-        icebox, gas = IceboxTracker(settings.parameters), settings.gas
-        tomorrow = panel.as_of(days[min(done, len(days) - 1)])
-        for n, day in enumerate(days[done:], start=done + 1):
-            inputs = observe(tomorrow, settings.parameters, settings.forecaster, icebox, gas)
-            tomorrow = panel.as_of(day + timedelta(days=1))
+        icebox, gas = IceboxDays(panel, settings.parameters), settings.gas
+        almanac = Almanac(settings.parameters, settings.forecaster, panel, days[-1])
+        views = panel.walk([*days[done:], days[-1] + timedelta(days=1)])
+        tomorrow = next(views)
+        for n in range(done + 1, len(days) + 1):
+            today, tomorrow = tomorrow, next(views)
+            inputs = observe(today, settings.parameters, settings.forecaster, icebox, gas, almanac)
             course.advance(inputs, tomorrow)
             if checkpoint is not None and (checkpoint.is_due(n - done) or n == len(days)):
                 checkpoint.save(n - done, course.days_since(done), course.state())

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stableyield.domain.lending import pro_rata_factor
-from stableyield.domain.portfolio import CENT_USD, Book, price_of
+from stableyield.domain.portfolio import CENT_USD, Book, Layout, Worth
 from stableyield.errors import ConservationError
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -50,25 +51,51 @@ class DayResult:
 
 @dataclass(frozen=True, eq=False)
 class PoolDay:
-    """What one day did to pools, by pool id.
+    """What one day did to the pools of a book, position by position.
 
     Parameters
     ----------
-    returns : mapping of str to float
-        Growth (fraction) of one unit; a pool that is absent or NaN is unknown and earns nothing.
-    others_usd : mapping of str to float, or None
-        Everybody else's deposits, to dilute a positive return by our own; None: no dilution.
-    tokens : mapping of str to collection of str
-        The tokens of each known pool: a position in another token earns nothing.
+    returns : ndarray of shape (n_positions,)
+        Growth (fraction) of one unit; NaN is unknown and earns nothing.
+    others_usd : ndarray of shape (n_positions,), or None
+        Everybody else's deposits in the position's pool, to dilute a positive return by our own;
+        NaN is unknown and does not dilute; None: no dilution.
+    stranded : ndarray of bool, shape (n_positions,), or None
+        Positions in a token that their pool does not take: they earn nothing. None: there is none.
     paid_back : mapping of str to float
         Pools that leave the market on this day, and the share of its value that each pays back.
         Their unknown return is 0: they pay back at their last value.
     """
 
-    returns: Mapping[str, float]
-    others_usd: Mapping[str, float] | None
-    tokens: Mapping[str, Collection[str]]
+    returns: Floats
+    others_usd: Floats | None = None
+    stranded: Bools | None = None
     paid_back: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        book: Book,
+        returns: Mapping[str, float],
+        others_usd: Mapping[str, float] | None = None,
+        tokens: Mapping[str, Collection[str]] | None = None,
+        paid_back: Mapping[str, float] | None = None,
+    ) -> Self:
+        """The day of a book's positions from what is said of pools, by pool id.
+
+        A pool that is absent from ``returns`` or ``others_usd`` is unknown there; one that is
+        absent from ``tokens`` takes every token.
+        """
+        keys, taken = book.layout.keys, tokens or {}
+        nan = math.nan
+        return cls(
+            np.array([returns.get(pool, nan) for pool, _ in keys], dtype=np.float64),
+            None
+            if others_usd is None
+            else np.array([others_usd.get(pool, nan) for pool, _ in keys], dtype=np.float64),
+            np.array([token not in taken.get(pool, (token,)) for pool, token in keys], dtype=bool),
+            paid_back or {},
+        )
 
 
 def next_day(
@@ -85,7 +112,7 @@ def next_day(
         After the day's plan.
     prices_usd, next_prices_usd : mapping of token to USD price
     pools : PoolDay
-        The next day's realised returns.
+        The next day's realised returns, of this book.
 
     Raises
     ------
@@ -94,144 +121,67 @@ def next_day(
     ConservationError
         When the books do not add up: a bug.
     """
-    if not book.positions:
-        before_usd, after_usd = book.aum_usd(prices_usd), book.aum_usd(next_prices_usd)
-        return DayResult(book, after_usd, 0.0, after_usd - before_usd, ())
-    held = _Holdings.of(book)
-    price, next_price = held.prices(prices_usd), held.prices(next_prices_usd)
-    earned = _returns(held, held.amounts * price, pools)
+    before, repriced = book.worth(prices_usd), book.worth(next_prices_usd)
+    price_usd = repriced.aum_usd - before.aum_usd
+    if not book.layout.keys:
+        return DayResult(book, repriced.aum_usd, 0.0, price_usd, ())
+    earned = _returns(book.layout, before, pools)
     unknown = np.isnan(earned)
-    has_unknown = bool(unknown.any())
-    grown = held.amounts * (1.0 + (np.where(unknown, 0.0, earned) if has_unknown else earned))
+    missing: tuple[str, ...] = ()
+    if unknown.any():
+        missing = _pools_among(book.layout, unknown)
+        earned = np.where(unknown, 0.0, earned)
+    grown = book.amounts * (1.0 + earned)
     delisted: dict[str, float] = {}
     if pools.paid_back:
-        grown, delisted = _paid_back(held, grown, next_price, pools.paid_back)
-    after = Book(book.wallet, dict(zip(held.keys, grown.tolist(), strict=True)))
-    held_after = held.grown(after)
-    cash_usd, next_cash_usd = book.wallet_usd(prices_usd), book.wallet_usd(next_prices_usd)
-    aum_before = held.aum_usd(price, cash_usd)
-    repriced = held.aum_usd(next_price, next_cash_usd)
-    same = len(held_after.keys) == len(held.keys)
+        grown, delisted = _paid_back(book.layout, grown, repriced.prices, pools.paid_back)
+    after = book.with_amounts(grown)
     result = DayResult(
         book=after,
-        aum_usd=held_after.aum_usd(
-            next_price if same else held_after.prices(next_prices_usd), next_cash_usd
-        ),
-        yield_usd=float(np.sum((grown - held.amounts) * next_price)),
-        price_usd=repriced - aum_before,
-        missing=(
-            tuple(sorted({held.keys[n][0] for n in unknown.nonzero()[0].tolist()}))
-            if has_unknown
-            else ()
-        ),
+        aum_usd=after.worth(next_prices_usd, like=repriced).aum_usd,
+        yield_usd=float(((grown - book.amounts) * repriced.prices).sum()),
+        price_usd=price_usd,
+        missing=missing,
         delisted=delisted,
     )
-    unaccounted = result.aum_usd - aum_before - result.yield_usd - result.price_usd
+    unaccounted = result.aum_usd - before.aum_usd - result.yield_usd - result.price_usd
     if abs(unaccounted) > CENT_USD:
         raise ConservationError(f"{unaccounted:.6f} USD are unaccounted for after a day")
     return result
 
 
-@dataclass(frozen=True, eq=False)
-class _Holdings:
-    """The positions of a book as arrays, in the order of the book, which is sorted.
-
-    Parameters
-    ----------
-    keys : list of (pool_id, token), length n_positions
-    pools : list of str, length n_positions
-    amounts : ndarray of shape (n_positions,)
-        Token units.
-    pool_starts : ndarray of int, shape (n_pools_held,)
-        Where each pool's first position is.
-    first_pool : dict of str to str
-        Each token that is held, and a pool that holds it.
-    token : ndarray of int, shape (n_positions,)
-        Place of each position's token in ``first_pool``.
-    """
-
-    keys: list[tuple[str, str]]
-    pools: list[str]
-    amounts: Floats
-    pool_starts: Ints
-    first_pool: dict[str, str]
-    token: Ints
-
-    @classmethod
-    def of(cls, book: Book) -> _Holdings:
-        keys = list(book.positions)
-        pools = [pool for pool, _ in keys]
-        starts = [n for n, pool in enumerate(pools) if n == 0 or pool != pools[n - 1]]
-        first_pool = {token: pool for pool, token in reversed(keys)}
-        place = {token: j for j, token in enumerate(first_pool)}
-        return cls(
-            keys,
-            pools,
-            np.array(list(book.positions.values()), dtype=np.float64),
-            np.array(starts, dtype=np.int64),
-            first_pool,
-            np.array([place[token] for _, token in keys], dtype=np.int64),
-        )
-
-    def grown(self, book: Book) -> _Holdings:
-        """The positions of a later book, most often the same ones."""
-        if list(book.positions) != self.keys:
-            return _Holdings.of(book)
-        amounts = np.array(list(book.positions.values()), dtype=np.float64)
-        return replace(self, amounts=amounts)
-
-    def prices(self, prices_usd: Mapping[str, float]) -> Floats:
-        """Price of each position's token; every price is checked."""
-        tokens = self.first_pool.items()
-        price = [price_of(token, prices_usd, f"pool {pool}") for token, pool in tokens]
-        return np.array(price, dtype=np.float64)[self.token]
-
-    def aum_usd(self, price: Floats, wallet_usd: float) -> float:
-        """Wallet and positions in USD, as `Book.aum_usd` adds them, bit by bit."""
-        if not self.keys:
-            return wallet_usd
-        values, starts = self.amounts * price, self.pool_starts
-        if len(starts) == len(values):
-            return math.fsum([wallet_usd, *values.tolist()])
-        by_pool = np.add.reduceat(values, starts)
-        ends = np.append(starts[1:], len(values))
-        for n in (ends - starts > 2).nonzero()[0].tolist():  # two legs round in one way only
-            by_pool[n] = math.fsum(values[starts[n] : ends[n]].tolist())
-        return math.fsum([wallet_usd, *by_pool.tolist()])
+def _pools_among(layout: Layout, positions: Bools) -> tuple[str, ...]:
+    """The pools of some positions, sorted."""
+    return tuple(layout.pool_ids[n] for n in np.unique(layout.pool[positions]).tolist())
 
 
 def _paid_back(
-    held: _Holdings, grown: Floats, next_price: Floats, paid_back: Mapping[str, float]
+    layout: Layout, grown: Floats, next_price: Floats, paid_back: Mapping[str, float]
 ) -> tuple[Floats, dict[str, float]]:
     """Positions after the delistings of the day, and what was lost by pool, USD."""
-    shares = np.array([paid_back.get(pool, 1.0) for pool, _ in held.keys], dtype=np.float64)
+    shares = np.array([paid_back.get(pool, 1.0) for pool, _ in layout.keys], dtype=np.float64)
     after = grown * shares
     lost: dict[str, list[float]] = {}
-    for (pool, _), usd in zip(held.keys, ((grown - after) * next_price).tolist(), strict=True):
+    for (pool, _), usd in zip(layout.keys, ((grown - after) * next_price).tolist(), strict=True):
         if pool in paid_back:
             lost.setdefault(pool, []).append(usd)
     return after, {pool: math.fsum(parts) for pool, parts in lost.items()}
 
 
-def _returns(held: _Holdings, value_usd: Floats, pools: PoolDay) -> Floats:
+def _returns(layout: Layout, before: Worth, pools: PoolDay) -> Floats:
     """Growth of each position after dilution; 0 for stranded legs, NaN where unknown."""
-    returns, tokens = pools.returns, pools.tokens
+    earned, stranded = pools.returns, pools.stranded
     if pools.paid_back:
-        unknown = {pool: 0.0 for pool in pools.paid_back if math.isnan(returns.get(pool, math.nan))}
-        returns = {**returns, **unknown}
-    # an absent one is None, which is NaN in an array
-    earned = np.array([*map(returns.get, held.pools)], dtype=np.float64)
-    inside = np.array(
-        [pool not in tokens or token in tokens[pool] for pool, token in held.keys], dtype=bool
-    )
-    if pools.others_usd is not None and held.keys:
-        starts, own = held.pool_starts, value_usd * inside
-        if len(starts) < len(own):
-            n_legs = np.diff(starts, append=len(own))
-            own = np.repeat(np.add.reduceat(own, starts), n_legs)
-        others = np.array([*map(pools.others_usd.get, held.pools)], dtype=np.float64)
-        # a pool of unknown size is not diluted; a loss is not shared away
-        kept = np.where(np.isfinite(others), pro_rata_factor(others, own), 1.0)
-        kept[np.isnan(kept)] = 0.0
-        earned = np.where(earned > 0.0, earned * kept, earned)
-    return np.where(inside, np.maximum(earned, -1.0), 0.0)
+        left = np.array([pool in pools.paid_back for pool, _ in layout.keys], dtype=bool)
+        earned = np.where(left & np.isnan(earned), 0.0, earned)
+    if pools.others_usd is not None:
+        own = before.values_usd if stranded is None else before.values_usd * ~stranded
+        if layout.has_pairs:
+            own = np.add.reduceat(own, layout.starts)[layout.pool]
+        kept = pro_rata_factor(pools.others_usd, own)
+        if np.isnan(kept).any():
+            # a pool of unknown size is not diluted; one without anybody else pays nothing
+            kept = np.where(np.isnan(kept), np.where(np.isfinite(pools.others_usd), 0.0, 1.0), kept)
+        earned = np.where(earned > 0.0, earned * kept, earned)  # a loss is not shared away
+    earned = np.maximum(earned, -1.0)
+    return earned if stranded is None else np.where(stranded, 0.0, earned)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 from stableyield.allocation import AllocationProblem, Plan, checked, solve
@@ -44,9 +43,8 @@ class Untouched(Settlement):
     @classmethod
     def of(cls, prepared: Prepared) -> Untouched:
         """The book of a day, at the day's prices."""
-        book, prices = prepared.book, prepared.prices_usd
-        owned = MappingProxyType({token: prices[token] for token in book.tokens})
-        return cls(book, book, owned, aum_usd=prepared.aum_usd)
+        book = prepared.book
+        return cls(book, book, prepared.prices_usd, aum_usd=prepared.aum_usd)
 
     @property
     def aum_before_usd(self) -> float:
@@ -57,6 +55,21 @@ class Untouched(Settlement):
     def aum_after_usd(self) -> float:
         """AUM of the book."""
         return self.aum_usd
+
+    @property
+    def gas_usd(self) -> float:
+        """Nothing."""
+        return 0.0
+
+    @property
+    def conversion_usd(self) -> float:
+        """Nothing."""
+        return 0.0
+
+    @property
+    def turnover_usd(self) -> float:
+        """Nothing."""
+        return 0.0
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stableyield.backtest.day import DayInputs
 from stableyield.backtest.ledger import PoolDay
+from stableyield.backtest.places import Places
 from stableyield.config import AllocationParameters
 from stableyield.domain.portfolio import Book
 from stableyield.domain.rates import day_return
@@ -17,8 +17,10 @@ from stableyield.errors import MissingDataError
 from stableyield.market.panel import MarketView
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 MAX_RETURN_AGE_DAYS = 7
+NOTHING: Floats = np.zeros(0)
 
 
 def realised(
@@ -26,6 +28,7 @@ def realised(
     book: Book,
     parameters: AllocationParameters,
     today: MarketView | None = None,
+    places: Places | None = None,
 ) -> PoolDay:
     """What the day of ``tomorrow`` did to the pools that ``book`` holds.
 
@@ -41,67 +44,79 @@ def realised(
     parameters : AllocationParameters
     today : MarketView, optional
         Of the exec day; without it nothing is taken for a delisting.
+    places : Places, optional
+        Where the book is in ``tomorrow``, if that is known.
 
     Raises
     ------
     MissingDataError
         When a held pool has no realised return and ``missing_actual`` is ``raise``.
     """
-    if not book.positions:
-        return PoolDay({}, None, {})
-    index, pools = tomorrow.pool_index, tomorrow.pools
-    ids = [pool_id for pool_id in book.pool_ids if pool_id in index]
-    columns = np.array([index[pool_id] for pool_id in ids], dtype=np.intp)
-    earned = tomorrow.realised_return[columns]
-    gone = {} if today is None else _paid_back(today, tomorrow, ids, parameters.delisting_loss)
-    strict = parameters.missing_actual == "raise"
-    if strict and (unknown := _unknown(book, ids, earned, gone)):
-        raise MissingDataError(
-            f"pool {unknown} has no realised return",
-            where=f"day {tomorrow.day}",
-            remedy="set missing_actual to zero or last, or complete pool_daily",
-        )
-    if parameters.missing_actual == "last":
-        for n in np.flatnonzero(np.isnan(earned)).tolist():
-            if ids[n] in gone:
-                continue
-            earned[n] = _last_return(tomorrow, int(columns[n]))
+    if not book.layout.keys:
+        return PoolDay(NOTHING)
+    places = places or Places(book.layout, tomorrow.directory)
+    # -1, the place of a pool that the market does not know, is that of the NaN at the end
+    earned = _of_positions(tomorrow.realised_return, places)
+    gone = {} if today is None else _paid_back(today, tomorrow, places, parameters.delisting_loss)
+    if parameters.missing_actual != "zero":
+        left = np.array([pool_id in gone for pool_id, _ in book.layout.keys], dtype=bool)
+        earned = _completed(tomorrow, places, earned, ~left, parameters)
+    is_shared = parameters.own_impact == "pro_rata"
     return PoolDay(
-        returns=dict(zip(ids, earned.tolist(), strict=True)),
-        others_usd=(
-            dict(zip(ids, _deposits_usd(tomorrow, columns).tolist(), strict=True))
-            if parameters.own_impact == "pro_rata"
-            else None
-        ),
-        tokens={pool_id: pools[i].tokens for pool_id, i in zip(ids, columns.tolist(), strict=True)},
+        returns=earned,
+        others_usd=_of_positions(_deposits_usd(tomorrow), places) if is_shared else None,
+        stranded=places.stranded,
         paid_back=gone,
     )
 
 
+def _of_positions(values: Floats, places: Places) -> Floats:
+    """The value of each position's pool; NaN where the market does not know the pool."""
+    if places.all_known:
+        return values[places.column]
+    return np.append(values, np.nan)[places.column]
+
+
 def _paid_back(
-    today: MarketView, tomorrow: MarketView, ids: Sequence[str], loss: float
+    today: MarketView, tomorrow: MarketView, places: Places, loss: float
 ) -> dict[str, float]:
     """Held pools that leave the live list, and the share of its value that each pays back."""
     # the columns of a view are the first columns of every later one
     listed = today.is_listed
-    left = (listed & ~tomorrow.is_listed[: len(listed)]).nonzero()[0].tolist()
-    if not left:
+    left = listed & ~tomorrow.is_listed[: len(listed)]
+    if not left.any():
         return {}
-    gone = {tomorrow.pool_ids[i] for i in left}
-    return {pool_id: 1.0 - loss for pool_id in ids if pool_id in gone}
+    gone = {tomorrow.pool_ids[i] for i in left.nonzero()[0].tolist()}
+    return {pool_id: 1.0 - loss for pool_id in places.layout.pool_ids if pool_id in gone}
 
 
-def _unknown(book: Book, ids: list[str], earned: Floats, gone: Collection[str]) -> str | None:
-    """The first held pool whose return is unknown and that has not left, if there is one."""
-    known = {pool_id for pool_id, r in zip(ids, earned.tolist(), strict=True) if not np.isnan(r)}
-    known.update(gone)
-    return next((pool_id for pool_id in book.pool_ids if pool_id not in known), None)
+def _completed(
+    tomorrow: MarketView,
+    places: Places,
+    earned: Floats,
+    is_there: Bools,
+    parameters: AllocationParameters,
+) -> Floats:
+    """The returns where none of a pool that has not left is missing, or with its last one."""
+    unknown = np.isnan(earned) & is_there
+    if not unknown.any():
+        return earned
+    if parameters.missing_actual == "raise":
+        raise MissingDataError(
+            f"pool {places.layout.keys[int(unknown.argmax())][0]} has no realised return",
+            where=f"day {tomorrow.day}",
+            remedy="set missing_actual to zero or last, or complete pool_daily",
+        )
+    completed = earned.copy()
+    for n in np.flatnonzero(unknown & places.is_known).tolist():
+        completed[n] = _last_return(tomorrow, int(places.column[n]))
+    return completed
 
 
-def _deposits_usd(tomorrow: MarketView, columns: NDArray[np.intp]) -> Floats:
+def _deposits_usd(tomorrow: MarketView) -> Floats:
     """What shares a pool's revenue: all deposits; the TVL, which may be less, where unknown."""
     series = tomorrow.pool_series
-    deposits, tvl = series.deposits_usd[-1, columns], series.tvl_usd[-1, columns]
+    deposits, tvl = series.deposits_usd[-1], series.tvl_usd[-1]
     shared: Floats = np.where(np.isfinite(deposits), deposits, tvl)
     return shared
 
@@ -115,17 +130,16 @@ def _last_return(tomorrow: MarketView, i: int) -> float:
     return float(known[-1]) if len(known) else float("nan")
 
 
-def forecast_yield_usd(inputs: DayInputs, book: Book, prices: Mapping[str, float]) -> float:
+def forecast_yield_usd(inputs: DayInputs, book: Book, prices_usd: Mapping[str, float]) -> float:
     """What the mean forecasts promise for one day; pools without a forecast promise nothing."""
-    if not book.positions:
+    if not book.layout.keys:
         return 0.0
-    index, pools = inputs.view.pool_index, inputs.view.pools
-    rates = day_return(inputs.expected.apy_pct / 100.0).tolist()
-    total = 0.0
-    for (pool_id, token), amount in book.positions.items():
-        i = index.get(pool_id)
-        if i is None or token not in pools[i].tokens:
-            continue
-        rate = rates[i]
-        total += amount * prices[token] * rate if math.isfinite(rate) else 0.0
-    return total
+    places = inputs.places(book.layout)
+    columns = places.held(inputs.view, inputs.parameters).columns
+    rates = places.of_positions(inputs.outlook(columns).returns, np.nan)
+    promised = book.worth(prices_usd).values_usd * rates
+    is_promised = np.isfinite(promised)
+    if places.stranded is not None:
+        is_promised &= ~places.stranded
+    # one after the other, in the order of the book
+    return float(np.cumsum(np.where(is_promised, promised, 0.0))[-1])

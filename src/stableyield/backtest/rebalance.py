@@ -5,10 +5,9 @@ Used by the benchmark policies, which say where the money should be and leave th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from itertools import groupby
-
-import numpy as np
 
 from stableyield.allocation.desk import Leg, Sale
 from stableyield.allocation.problem import AllocationProblem
@@ -79,7 +78,8 @@ def all_in(problem: AllocationProblem, pool_id: str) -> Settlement:
 def size_limit_usd(problem: AllocationProblem, pool_id: str) -> float:
     """Largest position by the pool's size; 0 where that is unknown or the pool has gone."""
     i = problem.pool_index.get(pool_id)
-    return 0.0 if i is None else float(np.nan_to_num(problem.tvl_cap_usd[i]))
+    cap_usd = 0.0 if i is None else float(problem.tvl_cap_usd[i])
+    return 0.0 if math.isnan(cap_usd) else cap_usd
 
 
 def _moves(
@@ -89,20 +89,21 @@ def _moves(
     least = problem.parameters.min_transaction_value
     withdrawals: list[Leg] = []
     wanted: dict[int, float] = {}
-    for i, pool in enumerate(problem.pools):
+    usd = zip(problem.position_usd.tolist(), problem.smallest_deposit_usd.tolist(), strict=True)
+    for i, (pool, (held, smallest)) in enumerate(zip(problem.pools, usd, strict=True)):
         if pool.state is PoolState.FROZEN:
             continue
         target = 0.0 if pool.state is PoolState.EXIT else target_usd.get(pool.pool_id, 0.0)
-        held = float(problem.position_usd[i])
         excess = held - target
-        legs = {**problem.claim_legs_usd.get(i, {}), **problem.stranded_legs_usd.get(i, {})}
-        if held > 0.0 and target <= 0.0:
-            withdrawals += withdrawal_legs(problem, i, legs)
-        elif excess > max(tolerance * target, least * max(len(legs), 1)):
-            withdrawals += withdrawal_legs(problem, i, legs, excess / held)
-        elif pool.state is PoolState.OPEN and -excess > max(
-            tolerance * target, float(problem.smallest_deposit_usd[i])
-        ):
+        if held > 0.0:
+            legs = {**problem.claim_legs_usd.get(i, {}), **problem.stranded_legs_usd.get(i, {})}
+            if target <= 0.0:
+                withdrawals += withdrawal_legs(problem, i, legs)
+                continue
+            if excess > max(tolerance * target, least * max(len(legs), 1)):
+                withdrawals += withdrawal_legs(problem, i, legs, excess / held)
+                continue
+        if pool.state is PoolState.OPEN and -excess > max(tolerance * target, smallest):
             wanted[i] = -excess
     return withdrawals, wanted
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stableyield.backtest.ledger import DayResult
 from stableyield.domain.portfolio import Settlement, Transaction
@@ -50,7 +52,8 @@ class DayRecord:
         Of the policy's decision.
     result : DayResult
     forecast_yield_usd : float
-    risk_groups : mapping of pool_id to int
+    risk_groups : ndarray of int8, shape (n_positions,)
+        Of the book after the decision; 0 where the pool is unknown.
     flags : tuple of str
     gap_usd, bound_usd, solve_seconds, seconds : float
     raised : Settlement, optional
@@ -66,7 +69,7 @@ class DayRecord:
     money: Settlement
     result: DayResult
     forecast_yield_usd: float
-    risk_groups: Mapping[str, int]
+    risk_groups: NDArray[np.int8]
     flags: tuple[str, ...]
     gap_usd: float
     solve_seconds: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stableyield.backtest.record import DayRecord
-from stableyield.domain.portfolio import WALLET, Book, Position, Transaction, TransactionType
+from stableyield.domain.portfolio import WALLET, Position, Transaction, TransactionType
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +24,7 @@ LOG = (
     *("n_token_changes", "turnover_usd", "allocations_by_token", "allocations_by_pool"),
     *("solver_status", "gap_usd", "bound_usd", "flow_usd", "growth_factor", "flags"),
 )
+ALLOCATIONS = ("allocations_by_token", "allocations_by_pool")
 TRANSACTIONS = (
     *("exec_date", "seq", "type", "from_location", "to_location", "token", "to_token"),
     *("amount", "amount_usd", "to_amount", "gas_cost_usd", "conversion_cost_usd"),
@@ -42,7 +43,8 @@ class DayRows:
     policy : str
     exec_date : date
     log : tuple
-        The row of the daily log, in the order of `LOG`.
+        The row of the daily log, in the order of `LOG`, without the `ALLOCATIONS`: these follow
+        from what is held.
     held : tuple of (pool_id, token), length n_held
         The book after the plan: positions, then the wallet.
     amounts, amounts_usd : ndarray of shape (n_held,)
@@ -72,31 +74,28 @@ class DayRows:
 def rows_of(record: DayRecord, before: DayRows | None = None) -> DayRows:
     """The rows of a day; ``before`` is the day before, to count what came and went."""
     book, prices = record.money.after, record.money.prices_usd
-    day = record.exec_date.isoformat()
-    held = (*book.positions, *((WALLET, token) for token in book.wallet))
+    held = (*book.layout.keys, *((WALLET, token) for token in book.wallet))
     if before is not None and held == before.held:
         held, n_changes = before.held, 0
     else:
-        n_changes = len(set(book.positions) ^ (before.positions if before else frozenset()))
-    amounts = [*book.positions.values(), *book.wallet.values()]
-    amounts_usd = [amount * prices[token] for (_, token), amount in zip(held, amounts, strict=True)]
-    by_pool = _by_pool(held, amounts_usd)
-    groups = record.risk_groups
+        n_changes = len(set(book.layout.keys) ^ (before.positions if before else frozenset()))
+    cash_usd = book.cash * np.array([prices[token] for token in book.wallet], dtype=np.float64)
+    steps = record.transactions
     return DayRows(
         policy=record.policy,
         exec_date=record.exec_date,
-        log=_log_row(record, by_pool, n_changes),
+        log=_log_row(record, n_changes),
         held=held,
-        amounts=np.array(amounts, dtype=np.float64),
-        amounts_usd=np.array(amounts_usd, dtype=np.float64),
-        risk_groups=np.array([groups.get(pool_id, 0) for pool_id, _ in held], dtype=np.int8),
-        transactions=tuple(_transaction_rows(record.transactions, day)),
+        amounts=np.concatenate([book.amounts, book.cash]),
+        amounts_usd=np.concatenate([book.worth(prices).values_usd, cash_usd]),
+        risk_groups=np.concatenate([record.risk_groups, np.zeros(len(cash_usd), dtype=np.int8)]),
+        transactions=tuple(_transaction_rows(steps, record.exec_date.isoformat())) if steps else (),
         solve_seconds=record.solve_seconds,
         seconds=record.seconds,
     )
 
 
-def _log_row(record: DayRecord, by_pool: Mapping[str, float], n_changes: int) -> tuple[Any, ...]:
+def _log_row(record: DayRecord, n_changes: int) -> tuple[Any, ...]:
     money, result = record.money, record.result
     aum_start_usd, gas_usd, conversion_usd = (
         record.aum_start_usd,
@@ -119,11 +118,9 @@ def _log_row(record: DayRecord, by_pool: Mapping[str, float], n_changes: int) ->
         result.aum_usd - aum_start_usd,
         record.forecast_yield_usd - (gas_usd + conversion_usd),
         _over_a_year_pct(growth),
-        len(by_pool) - 1,
+        len(money.after.pool_ids),
         n_changes,
         record.turnover_usd,
-        _encode(_by_token(money.after, money.prices_usd)),
-        _encode(by_pool),
         record.status,
         record.gap_usd,
         record.bound_usd,
@@ -141,21 +138,53 @@ def _over_a_year_pct(growth: float) -> float:
         return math.inf
 
 
-def _by_pool(held: Sequence[Position], amounts_usd: Sequence[float]) -> dict[str, float]:
-    """USD by pool; the wallet, which is always there, is one of them."""
-    parts: dict[str, list[float]] = {WALLET: []}
-    for (pool_id, _), usd in zip(held, amounts_usd, strict=True):
-        parts.setdefault(pool_id, []).append(usd)
-    return {name: usd[0] if len(usd) == 1 else math.fsum(usd) for name, usd in parts.items()}
+def log_columns(days: Sequence[DayRows]) -> dict[str, list[Any]]:
+    """The daily log of one policy's days, column by column, in the order of `LOG`."""
+    names = [name for name in LOG if name not in ALLOCATIONS]
+    columns = dict(zip(names, map(list, zip(*(day.log for day in days), strict=True)), strict=True))
+    texts = zip(*_allocations(days), strict=True)
+    columns |= dict(zip(ALLOCATIONS, map(list, texts), strict=True))
+    return {name: columns[name] for name in LOG}
 
 
-def _by_token(book: Book, prices: Mapping[str, float]) -> dict[str, float]:
-    total: dict[str, float] = {}
-    for token, amount in book.wallet.items():
-        total[token] = total.get(token, 0.0) + amount * prices[token]
-    for (_, token), amount in book.positions.items():
-        total[token] = total.get(token, 0.0) + amount * prices[token]
-    return total
+def _allocations(days: Iterable[DayRows]) -> Iterator[tuple[str, str]]:
+    """USD by token and by pool of each day, as JSON text."""
+    shares = None
+    for day in days:
+        if shares is None or day.held is not shares.held:
+            shares = _Shares(day.held)
+        yield _encode(shares.by_token(day.amounts_usd)), _encode(shares.by_pool(day.amounts_usd))
+
+
+class _Shares:
+    """How what is held adds up by token and by pool, for as long as it stays the same."""
+
+    def __init__(self, held: tuple[Position, ...]) -> None:
+        self.held = held
+        wallet = [n for n, (place, _) in enumerate(held) if place == WALLET]
+        # a token's wallet balance comes first, then its positions in their order
+        in_order = [*wallet, *(n for n, (place, _) in enumerate(held) if place != WALLET)]
+        tokens = {held[n][1]: None for n in in_order}
+        self._tokens = {token: n for n, token in enumerate(tokens)}
+        self._in_order = np.array(in_order, dtype=np.intp)
+        self._token = np.array([self._tokens[held[n][1]] for n in in_order], dtype=np.intp)
+        pools: dict[str, list[int]] = {WALLET: []}  # which is always there
+        for n, (place, _) in enumerate(held):
+            pools.setdefault(place, []).append(n)
+        self._pools = pools
+
+    def by_token(self, amounts_usd: Floats) -> dict[str, float]:
+        """USD by token."""
+        sums = np.bincount(self._token, amounts_usd[self._in_order], len(self._tokens))
+        return dict(zip(self._tokens, sums.tolist(), strict=True))
+
+    def by_pool(self, amounts_usd: Floats) -> dict[str, float]:
+        """USD by pool, the wallet among them."""
+        usd = amounts_usd.tolist()
+        return {
+            pool: usd[parts[0]] if len(parts) == 1 else math.fsum([usd[n] for n in parts])
+            for pool, parts in self._pools.items()
+        }
 
 
 def _transaction_rows(steps: Iterable[Transaction], day: str) -> Iterable[tuple[Any, ...]]:

@@ -71,11 +71,12 @@ class Runner:
         prepared, decision = day.prepared, day.decision
         money = decision.settlement
         next_prices, price_flags = prices_of(tomorrow, money.after, parameters)
+        places = inputs.places(money.after.layout, tomorrow)
         result = next_day(
             money.after,
             prepared.prices_usd,
             next_prices,
-            realised(tomorrow, money.after, parameters, view),
+            realised(tomorrow, money.after, parameters, view, places),
         )
         self.book, self.aum_usd, self.owed = result.book, result.aum_usd, dict(served.owed)
         self.last_plan = decision.plan or self.last_plan

@@ -19,7 +19,7 @@ from pandas.api.extensions import ExtensionArray
 
 from stableyield._version import __version__
 from stableyield.backtest.result import BacktestResult
-from stableyield.backtest.rows import LOG, TRANSACTIONS, DayRows
+from stableyield.backtest.rows import TRANSACTIONS, DayRows, log_columns
 from stableyield.config import sha256_of
 from stableyield.domain.portfolio import WALLET
 
@@ -49,11 +49,11 @@ def build_result(
     benchmarks: Sequence[DayTotals] = (),
 ) -> BacktestResult:
     """The tables of a run from the strategy's days and the sums of its benchmarks' days."""
-    last_day = rows[-1].exec_date
+    # the largest first, while there is room; what a pool is called does not change
+    positions = _positions(rows, panel.as_of(rows[-1].exec_date))
     return BacktestResult(
-        daily_log=pd.DataFrame([day.log for day in rows], columns=list(LOG)),
-        # what a pool is called does not change
-        positions=_positions(rows, panel.as_of(last_day)),
+        daily_log=pd.DataFrame(log_columns(rows)),
+        positions=positions,
         transactions=pd.DataFrame(
             [step for day in rows for step in day.transactions], columns=list(TRANSACTIONS)
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stableyield.backtest.choice import keep_what_may_be_kept, most_usd
 from stableyield.backtest.day import DayInputs, Prepared
@@ -12,6 +13,8 @@ from stableyield.backtest.policy import Decision
 from stableyield.backtest.rebalance import all_in, size_limit_usd
 from stableyield.domain.portfolio import Settlement
 from stableyield.domain.rates import growth
+
+Floats = NDArray[np.float64]
 
 PCT = 100.0
 
@@ -39,14 +42,17 @@ class Threshold:
 
     def decide(self, prepared: Prepared, inputs: DayInputs) -> Decision:  # noqa: ARG002
         """Move when it pays, else keep what may be kept."""
-        allowed = prepared.screening.allowed
-        if not allowed.any():
-            return keep_what_may_be_kept(prepared)
         held = _promised(prepared)
-        # no candidate promises more than the highest rate: most days need no problem
-        highest = float(np.nanmax(prepared.inputs.expected.apy_pct[allowed])) / PCT
-        move = self._move(prepared, held) if self._is_enough(highest - held) else None
+        move = self._move(prepared, held) if self._may_pay(prepared, held) else None
         return keep_what_may_be_kept(prepared) if move is None else Decision(move)
+
+    def _may_pay(self, prepared: Prepared, held: float) -> bool:
+        """Whether there could be a candidate: most days need no screening, and no problem."""
+        most = _most(prepared)
+        if not self._is_enough(float(np.fmax.reduce(most, initial=0.0)) - held):
+            return False
+        allowed = most[prepared.screening.allowed]
+        return self._is_enough(float(np.fmax.reduce(allowed, initial=0.0)) - held)
 
     def _move(self, prepared: Prepared, held: float) -> Settlement | None:
         """The move to the candidate; None when it does not pay."""
@@ -67,16 +73,32 @@ class Threshold:
         return lead > 0.0 and PCT * lead >= self.points
 
 
+def _most(prepared: Prepared) -> Floats:
+    """What each pool promises at the most, as a fraction of AUM a year; NaN where unknown.
+
+    Shape (n_pools,). The size limit of each is at least that of the allocation problem.
+    """
+    expected, parameters = prepared.inputs.expected, prepared.inputs.parameters
+    own_share = parameters.position_max_pct_pool_tvl / (1.0 - parameters.position_max_pct_pool_tvl)
+    share = min(parameters.tvl_limit_percentage, own_share)
+    taken_usd = np.minimum(share * expected.tvl_usd, prepared.aum_usd)
+    most: Floats = np.maximum(expected.apy_pct, 0.0) / PCT * taken_usd / prepared.aum_usd
+    return most
+
+
 def _promised(prepared: Prepared) -> float:
     """What the forecasts promise for what is held, as a fraction of AUM a year.
 
     A pool without a forecast promises nothing, and neither does a leg that its pool does not take.
     """
-    view, prices = prepared.inputs.view, prepared.prices_usd
-    apy_pct = prepared.inputs.expected.apy_pct
-    total = 0.0
-    for (pool_id, token), amount in prepared.book.positions.items():
-        i = view.pool_index.get(pool_id)
-        if i is not None and token in view.pools[i].tokens and np.isfinite(apy_pct[i]):
-            total += amount * prices[token] * float(apy_pct[i]) / PCT
+    inputs, layout = prepared.inputs, prepared.book.layout
+    if not layout.keys:
+        return 0.0
+    places = inputs.places(layout)
+    columns = places.held(inputs.view, inputs.parameters).columns
+    apy_pct = places.of_positions(inputs.outlook(columns).apy_pct, np.nan)
+    promised = prepared.book.worth(prepared.prices_usd).values_usd * apy_pct / PCT
+    if places.stranded is not None:
+        promised[places.stranded] = 0.0
+    total = float(np.cumsum(np.where(np.isfinite(apy_pct), promised, 0.0))[-1])
     return total / prepared.aum_usd

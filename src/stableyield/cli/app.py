@@ -30,6 +30,7 @@ from stableyield.cli import (
     scenarios,
     screening,
 )
+from stableyield.domain.text import printable
 from stableyield.errors import StableyieldError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -127,7 +128,7 @@ def _complain_about_usage(error: Any) -> int:
 
 
 def _complain(message: str, details: Sequence[str], exit_code: int) -> int:
-    typer.echo(f"error: {' '.join(message.splitlines())}", err=True)
+    typer.echo(f"error: {printable(' '.join(message.splitlines()))}", err=True)
     for line in details:
-        typer.echo(f"  {line}", err=True)
+        typer.echo(f"  {printable(line)}", err=True)
     return exit_code

@@ -182,29 +182,18 @@ def check_token(token: str, panel: MarketPanel) -> None:
 
 
 def check_forecasts(name: str, panel: MarketPanel, directory: Path) -> None:
-    """Refuse the foreign forecaster where the market came without forecasts.
+    """Refuse the foreign forecaster where the market has no forecast for it to serve.
 
     Raises
     ------
     MissingDataError
-        When not one forecast is there: every pool would be excluded on every day.
+        When not one forecast is there, with the reason: every pool would be excluded on every day.
     """
-    import numpy as np
+    from stableyield.forecast.foreign import ForeignForecaster
 
-    series = panel.as_of(panel.last_day).pool_series
-    served = {
-        "foreign": ("foreign forecasts", series.forecast_apy_pct),
-        "foreign:risk_adj": (
-            "risk-adjusted foreign forecasts (pred_global_apy_risk_adj)",
-            series.forecast_apy_risk_adj_pct,
-        ),
-    }
-    if name in served and not np.isfinite(served[name][1]).any():
-        raise MissingDataError(
-            f"there are no {served[name][0]}",
-            where=str(directory),
-            remedy="add forecasts.parquet or .csv (docs/formats.md), or choose another --forecast",
-        )
+    if name in ("foreign", "foreign:risk_adj"):
+        foreign = ForeignForecaster(risk_adjusted=name == "foreign:risk_adj")
+        foreign.require(panel, str(directory))
 
 
 def check_gas(fixed: GasCosts | None, panel: MarketPanel, directory: Path) -> None:

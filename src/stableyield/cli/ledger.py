@@ -52,7 +52,7 @@ def withdraw(
     memo: MemoOption = "",
     database: DatabaseOption = None,
 ) -> None:
-    """Book money that the owner takes from the wallet; nothing is taken out of a pool for it."""
+    """Book money that the owner takes; what the wallet lacks, the run of that day raises."""
     _book(token, amount, -1.0, day, memo, database)
 
 
@@ -63,12 +63,12 @@ def _book(
         raise InputError(f"AMOUNT is {amount:g}", remedy="give a positive number of token units")
     chosen = None if day is None else day_of(day, "--day")
     from stableyield.pipeline import Flow, book_flow
-    from stableyield.pipeline.moments import default_day
+    from stableyield.pipeline.moments import day_of_clock
     from stableyield.sources import system_clock
 
-    clock = system_clock()
-    flow = Flow(token, sign * amount, chosen or default_day(clock.utc_now()), memo)
-    book_flow(engine_of(database, settings_of()), operator(), clock, flow)
+    clock, engine = system_clock(), migrated(engine_of(database, settings_of()))
+    flow = Flow(token, sign * amount, chosen or day_of_clock(engine, clock), memo)
+    book_flow(engine, operator(), clock, flow)
     done = "deposit" if sign > 0.0 else "withdrawal"
     console().print(f"booked: {done} of {amount:,.6f} {token} on {flow.day}", soft_wrap=True)
 

@@ -71,6 +71,8 @@ def runs(
     )
     summary = run.summary or {}
     print_notes(console(), "decision", filter(None, [summary.get("decision")]))
+    verdicts = [(each.detail or {}).get("verdict") for each in stages if each.stage == "forecast"]
+    print_notes(console(), "forecast", filter(None, verdicts[-1:]))
     print_notes(console(), "warning", summary.get("warnings", ()), "yellow")
     print_notes(console(), "error", filter(None, [run.error]), "red")
 
@@ -137,6 +139,8 @@ def replay(
         steps = len(found.recorded["transactions"])
         console().print(f"{run_id} replayed: {same}, {steps} transactions", soft_wrap=True)
         console().print(f"inputs {found.recorded['inputs_sha256']}", soft_wrap=True)
+        if found.is_identical and found.differences:
+            print_notes(console(), "told otherwise", [", ".join(found.differences)])
     notes = [f"{name} was {then}, is {now}" for name, (then, now) in found.other_versions.items()]
     if not json_:
         print_notes(console(), "other version", notes)
@@ -155,12 +159,17 @@ def quality(
     database: DatabaseOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Report on the data that is stored for a day. Exits with 5 when it must not be traded on."""
+    """Report on the data that is stored for a day. Exits with 5 when it must not be traded on.
+
+    How the forecaster of its run did lately is shown too, where a run has judged it.
+    """
     chosen = None if day is None else day_of(day, "--day")
+    from stableyield.pipeline.forecasting import document_of, verdicts_on
     from stableyield.pipeline.looking import quality_of
 
     engine = migrated(engine_of(database, settings_of()))
     report = quality_of(engine, chosen)
+    verdicts = verdicts_on(engine, report.day)
     findings = [
         {"check": each.check, "severity": str(each.severity), "what": str(each)}
         for each in report.findings
@@ -168,12 +177,19 @@ def quality(
     if json_:
         ages = dict(report.age_days)
         print_json(
-            {"day": str(report.day), "score": report.score, "age_days": ages, "findings": findings}
+            {
+                "day": str(report.day),
+                "score": report.score,
+                "age_days": ages,
+                "findings": findings,
+                "forecasts": [document_of(each) for each in verdicts],
+            }
         )
     else:
         console().print(f"{report.day}: data quality {number(report.score, 0)} of 100")
         for each in findings:
             print_notes(console(), "-", [each["what"]])
+        print_notes(console(), "forecast", [each.account for each in verdicts])
     report.raise_if_critical()
 
 

@@ -23,13 +23,13 @@ PIPE_COLUMNS = 100  # where the output is no terminal and COLUMNS is not set
 
 def console(*, stderr: bool = False) -> Console:
     """Where people read: as wide as the terminal, or 100 columns; names are never markup."""
-    from rich.console import Console
+    from stableyield.cli.screen import Screen
 
     plain: dict[str, Any] = {"stderr": stderr, "markup": False, "emoji": False, "highlight": False}
-    probe = Console(**plain)
+    probe = Screen(**plain)
     if probe.is_terminal:
         return probe
-    return Console(**plain, width=shutil.get_terminal_size((PIPE_COLUMNS, 24)).columns)
+    return Screen(**plain, width=shutil.get_terminal_size((PIPE_COLUMNS, 24)).columns)
 
 
 @dataclass(frozen=True)

@@ -9,134 +9,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
-from stableyield.errors import ConservationError, InputError, MissingDataError
+from stableyield.domain.book import Book, K, Layout, Position, Worth, price_of
+from stableyield.errors import ConservationError
+
+__all__ = [
+    "AMOUNT_TOLERANCE",
+    "CENT_USD",
+    "FLOAT_ROUNDING",
+    "WALLET",
+    "Book",
+    "GasPayment",
+    "Layout",
+    "Position",
+    "Settlement",
+    "Transaction",
+    "TransactionType",
+    "Worth",
+    "price_of",
+    "replay",
+    "rounding_amount",
+]
 
 CENT_USD = 0.01
 AMOUNT_TOLERANCE = 1e-6  # token units: one base unit of a six-decimal stablecoin
 FLOAT_ROUNDING = 1e-14  # of AUM: what floats lose over the steps of a plan
 WALLET = "warm_wallet"
 
-Position = tuple[str, str]  # (pool_id, token)
-
-
-def price_of(token: str, prices_usd: Mapping[str, float], where: str = "") -> float:
-    """Price of ``token``; a missing, non-finite or non-positive price is an error, never 1.0.
-
-    Raises
-    ------
-    MissingDataError
-        When the price is absent, NaN, infinite, zero or negative.
-    """
-    price = prices_usd.get(token, math.nan)
-    if not (math.isfinite(price) and price > 0.0):
-        raise MissingDataError(
-            f"token {token} has no usable USD price (found {price})",
-            where=where,
-            remedy="add its price for that day; a missing price is never taken as 1.0",
-        )
-    return price
-
 
 def rounding_amount(token: str, prices_usd: Mapping[str, float], aum_usd: float) -> float:
     """How far a balance of ``token`` may be off by the rounding of floats, in token units."""
     return max(1e-9, FLOAT_ROUNDING * aum_usd) / prices_usd[token]
-
-
-K = TypeVar("K", str, Position)
-
-
-def _frozen_amounts(amounts: Mapping[K, float], what: str) -> Mapping[K, float]:
-    if _is_in_order(amounts):
-        return MappingProxyType(dict(amounts))
-    for key, amount in amounts.items():
-        if not (math.isfinite(amount) and amount >= 0.0):
-            raise InputError(
-                f"{what} {key} has amount {amount}", remedy="amounts are finite and not negative"
-            )
-    return MappingProxyType({key: float(amounts[key]) for key in sorted(amounts) if amounts[key]})
-
-
-def _is_in_order(amounts: Mapping[K, float]) -> bool:
-    """Whether the amounts are sorted, positive, finite floats already: the usual case."""
-    values, keys = amounts.values(), list(amounts)
-    return (
-        set(map(type, values)) <= {float}
-        and all(map(math.isfinite, values))
-        and min(values, default=1.0) > 0.0
-        and keys == sorted(keys)
-    )
-
-
-@dataclass(frozen=True)
-class Book:
-    """What is owned: liquid tokens and positions, in token units.
-
-    Parameters
-    ----------
-    wallet : mapping of token to amount
-    positions : mapping of (pool_id, token) to amount
-
-    Zero amounts are dropped, keys are sorted, and the mappings are read-only.
-
-    Raises
-    ------
-    InputError
-        When an amount is negative or not finite.
-    """
-
-    wallet: Mapping[str, float] = field(default_factory=dict)
-    positions: Mapping[Position, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "wallet", _frozen_amounts(self.wallet, "wallet token"))
-        object.__setattr__(self, "positions", _frozen_amounts(self.positions, "position"))
-
-    @cached_property
-    def tokens(self) -> tuple[str, ...]:
-        """Every token that is owned, sorted."""
-        return tuple(sorted({*self.wallet, *(token for _, token in self.positions)}))
-
-    @cached_property
-    def pool_ids(self) -> tuple[str, ...]:
-        """Every pool that holds a position, sorted."""
-        return tuple(sorted({pool_id for pool_id, _ in self.positions}))
-
-    def wallet_usd(self, prices_usd: Mapping[str, float]) -> float:
-        """Value of the wallet in USD."""
-        return math.fsum(
-            amount * price_of(token, prices_usd, "wallet") for token, amount in self.wallet.items()
-        )
-
-    def positions_usd(self, prices_usd: Mapping[str, float]) -> dict[str, float]:
-        """Value of the positions in USD, by pool."""
-        checked: dict[str, float] = {}
-        value: dict[str, list[float]] = {}
-        for (pool_id, token), amount in self.positions.items():
-            price = checked.get(token)
-            if price is None:
-                price = price_of(token, prices_usd, f"position in pool {pool_id}")
-                checked[token] = price
-            value.setdefault(pool_id, []).append(amount * price)
-        return {
-            pool_id: parts[0] if len(parts) == 1 else math.fsum(parts)
-            for pool_id, parts in value.items()
-        }
-
-    def aum_usd(self, prices_usd: Mapping[str, float]) -> float:
-        """Wallet and positions in USD.
-
-        Raises
-        ------
-        MissingDataError
-            When something that is owned has no usable price.
-        """
-        return math.fsum([self.wallet_usd(prices_usd), *self.positions_usd(prices_usd).values()])
 
 
 class TransactionType(StrEnum):

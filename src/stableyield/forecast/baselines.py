@@ -26,7 +26,14 @@ from stableyield.forecast.intervals import (
 )
 from stableyield.forecast.stability import instability_groups, next_instability_groups
 from stableyield.forecast.targets import credible_rates
-from stableyield.forecast.windows import carried_forward, horizon_mean, last_known, seen_twice
+from stableyield.forecast.windows import (
+    carried_forward,
+    horizon_mean,
+    last_known,
+    seen_twice,
+    trailing_count,
+)
+from stableyield.market.day_facts import stacked
 from stableyield.market.panel import MarketView
 
 Bools = NDArray[np.bool_]
@@ -155,24 +162,92 @@ class Baseline:
             When ``horizon_days`` is not a whole number from 1 to 365.
         """
         n_rows = self._n_rows(checked_horizon(horizon_days))
-        apy_pct = view.pool_series.apy_pct[-n_rows:]
-        tvl_usd = view.pool_series.tvl_usd[-n_rows:]
+        series = view.pool_series
+        apy_pct, tvl_usd = series.apy_pct[-n_rows:], series.tvl_usd[-n_rows:]
+        if self.is_poolwise:
+            by_day = self.expected_of_days(apy_pct, tvl_usd, 1, horizon_days)
+            return by_day[0][0], by_day[1][0]
+        apy, tvl = credible_rates(apy_pct), _log_tvl(tvl_usd)
+        point, log_tvl = self._point(apy, horizon_days), self._point(tvl, horizon_days)
+        return point, np.expm1(_limited_log_tvl(log_tvl, last_known(tvl)))
+
+    @cached_property
+    def is_poolwise(self) -> bool:
+        """Whether a pool's expectation follows from a few of its own rows, whatever the others."""
+        return rules.last_row(self.rule) is not None
+
+    def expected_of_days(
+        self, apy_pct: Floats, tvl_usd: Floats, n_days: int, horizon_days: int
+    ) -> tuple[Floats, Floats]:
+        """`expected` of each of the last ``n_days``, bit by bit; of a poolwise baseline.
+
+        Parameters
+        ----------
+        apy_pct, tvl_usd : ndarray of shape (n_rows, n_pools)
+            Some or all pools; enough rows: ``n_days - 1`` more than `history_days`, or all.
+        n_days, horizon_days : int
+
+        Returns
+        -------
+        (ndarray, ndarray) of shape (n_days, n_pools)
+            No day's values depend on a row after it.
+
+        Raises
+        ------
+        ParameterError
+            When the expectation of a pool depends on other pools.
+        """
+        points, last = self._points_of_days(
+            # APY and log TVL side by side, and all days: one pass for everything
+            lambda rows: np.hstack([credible_rates(apy_pct[rows]), _log_tvl(tvl_usd[rows])]),
+            n_days,
+            horizon_days,
+        )
+        n_pools = apy_pct.shape[1]
+        log_tvl = _limited_log_tvl(points[:, n_pools:], last[:, n_pools:])
+        return points[:, :n_pools], np.expm1(log_tvl)
+
+    def outlook_of_days(
+        self, apy_pct: Floats, tvl_usd: Floats, n_days: int, horizon_days: int
+    ) -> tuple[Floats, Bools]:
+        """The APY of `expected_of_days`, and where APY and TVL are both expected, without a TVL.
+
+        Parameters and errors are those of `expected_of_days`.
+        """
+        points, _ = self._points_of_days(
+            lambda rows: credible_rates(apy_pct[rows]), n_days, horizon_days
+        )
+        size = np.where(_is_amount(tvl_usd), tvl_usd, np.nan)
+        recent = trailing_count(size, self.window.max_age_days + 1)[-n_days:] > 0
+        enough = trailing_count(size, self._n_rows(horizon_days))[-n_days:] >= 2
+        return points, np.isfinite(points) & recent & enough
+
+    def _points_of_days(
+        self, read: Callable[[slice], Floats], n_days: int, horizon_days: int
+    ) -> tuple[Floats, Floats]:
+        """Point forecast and last known value on each day; shape (n_days, n_columns).
+
+        ``read`` gives some rows of the series that are forecast.
+        """
         short = rules.last_row(self.rule)
-        if short is None or short.reach_days > len(apy_pct):
-            apy, tvl = credible_rates(apy_pct), _log_tvl(tvl_usd)
-            point, log_tvl = self._point(apy, horizon_days), self._point(tvl, horizon_days)
-            return point, np.expm1(_limited_log_tvl(log_tvl, last_known(tvl)))
-        n_recent = self.window.max_age_days + 1
-        n_short = max(short.reach_days, n_recent)
-        # APY and log TVL side by side: one pass for both
-        series = np.hstack([credible_rates(apy_pct[-n_short:]), _log_tvl(tvl_usd[-n_short:])])
+        if short is None:
+            raise ParameterError(
+                f"{self.name} looks at all pools together", remedy="ask for expected()"
+            )
+        n_recent, n_rows = self.window.max_age_days + 1, self._n_rows(horizon_days)
+        n_short = min(max(short.reach_days, n_recent), n_rows)
+        series = stacked(read(slice(-(n_days - 1 + n_short), None)), n_days, n_short)
         base = last_known(series[-n_recent:])
         seen = np.isfinite(series).sum(axis=0)
         if np.any((seen < 2) & np.isfinite(base)):
-            seen = np.isfinite(np.hstack([credible_rates(apy_pct), _log_tvl(tvl_usd)])).sum(axis=0)
+            seen = np.isfinite(stacked(read(slice(None)), n_days, n_rows)).sum(axis=0)
         points = base + short.point(series[-short.reach_days :] - base)
-        points, n_pools = np.where(seen >= 2, points, np.nan), apy_pct.shape[1]
-        return points[:n_pools], np.expm1(_limited_log_tvl(points[n_pools:], base[n_pools:]))
+        points = np.where(seen >= 2, points, np.nan)
+        return points.reshape(n_days, -1), base.reshape(n_days, -1)
+
+    def history_days(self, horizon_days: int) -> int:
+        """Rows that the expectation of a day may look at."""
+        return self._n_rows(checked_horizon(horizon_days))
 
     def apy_q10_pct(self, view: MarketView, horizon_days: int) -> Floats:
         """The ``apy_q10_pct`` of `forecast`, bit by bit, without what is said of TVL.
@@ -236,8 +311,11 @@ class Baseline:
 
 def _log_tvl(tvl_usd: Floats) -> Floats:
     """``log(1 + TVL)``; NaN where unknown or negative."""
-    is_amount = (tvl_usd >= 0.0) & np.isfinite(tvl_usd)
-    return np.log1p(np.where(is_amount, tvl_usd, np.nan))
+    return np.log1p(np.where(_is_amount(tvl_usd), tvl_usd, np.nan))
+
+
+def _is_amount(tvl_usd: Floats) -> Bools:
+    return (tvl_usd >= 0.0) & np.isfinite(tvl_usd)
 
 
 def _limited_log_tvl(point: Floats, last: Floats) -> Floats:
@@ -252,6 +330,19 @@ def _bounded(point: Floats, quantiles: Floats, history: Floats) -> Floats:
     highest = MAX_APY_RATIO * np.max(history, axis=0, initial=0.0, where=known)
     low, middle, high = np.sort(np.clip(quantiles, lowest, np.maximum(highest, point)), axis=0)
     return np.stack([np.minimum(low, point), middle, np.maximum(high, point)])
+
+
+def poolwise(forecaster: object) -> Baseline | None:
+    """The forecaster, if it is a baseline that can be asked for many days and some pools at once.
+
+    One that finds its expectations in another way than `Baseline` cannot.
+    """
+    if not isinstance(forecaster, Baseline) or not forecaster.is_poolwise:
+        return None
+    kind = type(forecaster)
+    own = kind.expected, kind.expected_of_days, kind.outlook_of_days
+    usual = Baseline.expected, Baseline.expected_of_days, Baseline.outlook_of_days
+    return forecaster if own == usual else None
 
 
 BASELINES: Mapping[str, tuple[Callable[..., Floats], Mapping[str, float]]] = MappingProxyType(

@@ -104,6 +104,8 @@ class Verdict:
         The baseline serves.
     maes : tuple of (str, float)
         MAE of the model and of every baseline.
+    needed_days : int
+        Scored days that it takes to judge.
     """
 
     day: date
@@ -118,6 +120,33 @@ class Verdict:
     coverage_q90: float
     is_fallback: bool
     maes: tuple[tuple[str, float], ...] = ()
+    needed_days: int = 0
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether there are enough scored days; without them the model serves."""
+        return self.n_days >= self.needed_days
+
+    @property
+    def server(self) -> str:
+        """Who serves."""
+        return self.baseline if self.is_fallback else self.method
+
+    @property
+    def account(self) -> str:
+        """The state of the watch in a sentence, whatever it is."""
+        if self.is_fallback:
+            return self.sentence
+        if not self.is_judged:
+            return (
+                f"{self.method} is not judged yet: {self.n_days} of the {self.needed_days} scored "
+                f"days that it takes; a day is scored {self.horizon_days} d later"
+            )
+        return (
+            f"{self.method} serves: its MAE over the last {self.n_days} scored days is "
+            f"{self.mae:.4g} points, that of the best baseline, {self.baseline}, "
+            f"{self.mae_baseline:.4g}"
+        )
 
     @property
     def sentence(self) -> str:
@@ -131,26 +160,27 @@ class Verdict:
         return ""
 
 
-def day_score(origin: date, said: Sequence[Forecast], target: Floats) -> DayScore:
+def day_score(
+    origin: date, model: Forecast, rivals_pct: Sequence[Floats], target: Floats
+) -> DayScore:
     """The score of one origin.
 
     Parameters
     ----------
     origin : date
-    said : sequence of Forecast
-        The model's and each baseline's, of the same pools.
+    model : Forecast
+    rivals_pct : sequence of ndarray of shape (n_pools,)
+        The APY that each baseline forecast for the same pools, percent; NaN where unknown.
     target : ndarray of shape (n_pools,)
         Outcome, percent; NaN where unknown.
     """
-    rows = np.isfinite(target)
-    for forecast in said:
-        rows = rows & forecast.is_known
-    model = said[0]
+    points = (model.apy_pct, *rivals_pct)
+    rows = np.isfinite([target, *points]).all(axis=0)
     stated = rows & np.isfinite(model.apy_q10_pct) & np.isfinite(model.apy_q90_pct)
     return DayScore(
         origin,
         int(rows.sum()),
-        tuple(float(held_errors(target[rows] - f.apy_pct[rows]).sum()) for f in said),
+        tuple(float(held_errors(target[rows] - point[rows]).sum()) for point in points),
         int(stated.sum()),
         int((target[stated] < model.apy_q10_pct[stated]).sum()),
         int((target[stated] <= model.apy_q90_pct[stated]).sum()),
@@ -205,6 +235,7 @@ def judge(
         coverage_q90=_share(sum(score.n_within_q90 for score in scores), n_quantiles),
         is_fallback=bool(is_judged and maes[0] > maes[best] * (1.0 + rules.tolerance)),
         maes=tuple(zip(methods, maes.tolist(), strict=True)),
+        needed_days=rules.min_scored_days,
     )
 
 

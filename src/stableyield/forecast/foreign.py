@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stableyield.errors import MissingDataError
 from stableyield.forecast.base import Forecast, checked_horizon, is_cold_start
 from stableyield.forecast.stability import instability_groups, next_instability_groups
-from stableyield.market.panel import MarketView, PoolSeries
+from stableyield.market.panel import MarketPanel, MarketView, PoolSeries
+from stableyield.market.table_contracts import UNUSED_FORECASTS
 
 Floats = NDArray[np.float64]
 
@@ -69,6 +71,50 @@ class ForeignForecaster:
                 "taken as unknown"
                 for i in np.flatnonzero(is_negative)
             ),
+        )
+
+    def require(self, panel: MarketPanel, where: str = "") -> None:
+        """Refuse a market without a single forecast to serve: it would hold cash on every day.
+
+        Parameters
+        ----------
+        panel : MarketPanel
+        where : str
+            The market directory, for the message.
+
+        Raises
+        ------
+        MissingDataError
+            With the reason: no forecasts, forecasts of other pools or days, or no risk-adjusted
+            ones.
+        """
+        series = panel.as_of(panel.last_day).pool_series
+        n_known = int(np.isfinite(series.forecast_apy_pct).sum())
+        if not self.risk_adjusted and n_known:
+            return
+        if self.risk_adjusted and np.isfinite(series.forecast_apy_risk_adj_pct).any():
+            return
+        reasons = tuple(each for each in panel.provenance.assumptions if UNUSED_FORECASTS in each)
+        if n_known:
+            raise MissingDataError(
+                "there are no risk-adjusted foreign forecasts: pred_global_apy_risk_adj is absent "
+                f"or empty where {n_known} rows have pred_global_apy",
+                where=where,
+                remedy="fill that column of forecasts, or forecast with 'foreign'",
+            )
+        if reasons:
+            raise MissingDataError(
+                f"no row of the foreign forecasts can be used: {reasons[0].rstrip('.')}",
+                where=where,
+                remedy="give forecasts whose pool_id is in pools and whose exec_date is in "
+                "pool_daily",
+                details=reasons[1:],
+            )
+        what = "risk-adjusted foreign forecasts" if self.risk_adjusted else "foreign forecasts"
+        raise MissingDataError(
+            f"there are no {what}",
+            where=where,
+            remedy="add forecasts.parquet or .csv (docs/formats.md), or choose another forecaster",
         )
 
     def _rows_of_today(self, series: PoolSeries) -> tuple[Floats, Floats, Floats]:

@@ -9,12 +9,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from stableyield.domain.rates import Floats
-from stableyield.errors import ContractError, ParameterError
+from stableyield.errors import ParameterError
 from stableyield.forecast.base import Forecast, Forecaster, checked_horizon
-from stableyield.forecast.baselines import BASELINES, baseline
+from stableyield.forecast.baselines import BASELINES, Baseline, baseline
 from stableyield.forecast.drift import (
     DayScore,
     DriftRules,
@@ -124,8 +123,11 @@ class WatchedForecaster:
         ParameterError
             When ``horizon_days`` is not a whole number from 1 to 365.
         """
-        verdict = self.verdict(view, horizon_days)
-        own = self._said_by_model(view, verdict.horizon_days)
+        return self.served(view, self.verdict(view, horizon_days))
+
+    def served(self, view: MarketView, verdict: Verdict) -> Forecast:
+        """The forecast that a verdict on ``view.day`` lets serve."""
+        own = self.said_by_model(view, verdict.horizon_days)
         if not verdict.is_fallback:
             return own
         server = self.fallbacks[self.methods.index(verdict.baseline) - 1]
@@ -149,23 +151,36 @@ class WatchedForecaster:
             key = (horizon_days, origin)
             if key not in memory.scores:
                 then = past.as_of(origin)
-                said = [
-                    self._said_by_model(then, horizon_days),
-                    *(each.forecast(then, horizon_days) for each in self.fallbacks),
-                ]
-                memory.scores[key] = day_score(origin, said, outcome_of(view, then, horizon_days))
+                memory.scores[key] = day_score(
+                    origin,
+                    self.said_by_model(then, horizon_days),
+                    [point_of(each, then, horizon_days) for each in self.fallbacks],
+                    outcome_of(view, then, horizon_days),
+                )
             return memory.scores[key]
 
         scores = latest_scored(score_of, past.first_day, last, self.rules)
         memory.forget_before(last - timedelta(days=2 * self.rules.window_days + 365))
         verdict = judge(view.day, self.methods, scores, horizon_days, self.rules)
+        return self.allowed(verdict)
+
+    def allowed(self, verdict: Verdict) -> Verdict:
+        """The verdict, without its consequence where the model may not be replaced."""
         return verdict if self.may_replace else replace(verdict, is_fallback=False)
 
-    def _said_by_model(self, view: MarketView, horizon_days: int) -> Forecast:
+    def said_by_model(self, view: MarketView, horizon_days: int) -> Forecast:
+        """What the model itself says, whoever serves."""
         said, key = self._memory.of(view).said, (horizon_days, view.day)
         if key not in said:
             said[key] = self.model.forecast(view, horizon_days)
         return said[key]
+
+
+def point_of(forecaster: Forecaster, view: MarketView, horizon_days: int) -> Floats:
+    """The ``apy_pct`` of a forecast; of a baseline, without the work for its quantiles."""
+    if isinstance(forecaster, Baseline):
+        return forecaster.expected(view, horizon_days)[0]
+    return forecaster.forecast(view, horizon_days).apy_pct
 
 
 def outcome_of(now: MarketView, then: MarketView, horizon_days: int) -> Floats:
@@ -176,85 +191,6 @@ def outcome_of(now: MarketView, then: MarketView, horizon_days: int) -> Floats:
         return np.full(len(then.pools), np.nan)
     result: Floats = horizon_mean(rows, horizon_days)[0]
     return result
-
-
-def verdict_on_stored(
-    stored: pd.DataFrame,
-    view: MarketView,
-    horizon_days: int,
-    fallbacks: Sequence[Forecaster],
-    rules: DriftRules,
-) -> Verdict:
-    """The verdict on forecasts that were stored when they were made.
-
-    Parameters
-    ----------
-    stored : DataFrame
-        Rows of `Forecast.to_frame` of one model, with ``method``; of several rows of one pool
-        and exec date the last one counts. Rows of later days or other horizons are not read.
-    view : MarketView
-        Day t.
-    horizon_days : int
-    fallbacks : sequence of Forecaster
-        Baselines; they forecast the past days again, from what was known then.
-    rules : DriftRules
-
-    Raises
-    ------
-    ContractError
-        When the rows are of several methods, or of none.
-    """
-    methods = sorted(set(stored["method"]))
-    if len(methods) != 1:
-        raise ContractError(
-            f"the stored forecasts are of {len(methods)} methods",
-            where=f"day {view.day}",
-            remedy="give the rows of one method",
-        )
-    past = past_of(view)
-    own = stored[stored["horizon_days"] == horizon_days]
-    by_day = {pd.Timestamp(str(d)).date(): rows for d, rows in own.groupby("exec_date")}
-
-    def score_of(origin: date) -> DayScore:
-        if origin not in by_day:
-            return DayScore(origin, 0, (0.0,) * (len(fallbacks) + 1))
-        then = past.as_of(origin)
-        said = [
-            _stored_forecast(by_day[origin], then, horizon_days, methods[0]),
-            *(each.forecast(then, horizon_days) for each in fallbacks),
-        ]
-        return day_score(origin, said, outcome_of(view, then, horizon_days))
-
-    last = view.day - timedelta(days=horizon_days)
-    scores = latest_scored(score_of, past.first_day, last, rules)
-    names = (methods[0], *(each.name for each in fallbacks))
-    return judge(view.day, names, scores, horizon_days, rules)
-
-
-def _stored_forecast(
-    rows: pd.DataFrame, then: MarketView, horizon_days: int, method: str
-) -> Forecast:
-    """Stored rows as the forecast they were; a pool without a row is unknown."""
-    by_pool = rows.drop_duplicates("pool_id", keep="last").set_index("pool_id")
-    by_pool = by_pool.reindex(list(then.pool_ids))
-    unknown = np.full(len(then.pools), np.nan)
-    apy, q10, q90 = (
-        by_pool[f"pred_global_apy{part}"].to_numpy(dtype=np.float64)
-        for part in ("", "_q10", "_q90")
-    )
-    return Forecast(
-        exec_day=then.day,
-        horizon_days=horizon_days,
-        method=method,
-        pool_ids=then.pool_ids,
-        apy_pct=apy,
-        apy_q10_pct=q10,
-        apy_q50_pct=unknown,
-        apy_q90_pct=q90,
-        tvl_usd=unknown,
-        tvl_q10_usd=unknown,
-        cold_start=np.zeros(len(then.pools), dtype=bool),
-    )
 
 
 def drift_record(

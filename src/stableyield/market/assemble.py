@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from stableyield.domain.pool import Pool, PoolKind
+from stableyield.market.cells import Cells
 from stableyield.market.contracts import check_frames
 from stableyield.market.frames import MarketFrames
 from stableyield.market.panel import (
@@ -20,7 +20,9 @@ from stableyield.market.panel import (
     MarketPanel,
     Provenance,
 )
+from stableyield.market.table_contracts import UNUSED_FORECASTS
 
+UNLIKE_OBSERVED = 30.0  # times the usual APY: no forecaster means that
 POOL_COLUMNS = (
     "apy_pct",
     "tvl_usd",
@@ -62,8 +64,8 @@ def assemble(frames: MarketFrames, *, hashes: Mapping[str, str] | None = None) -
 
     The days run from the first to the last day of ``pool_daily`` without a hole; prices, gas and
     forecasts outside are cut off. Nothing is filled forward: what no row says is NaN. Forecasts
-    of pools that are not in ``pools`` are left out and a negative forecast of TVL is unknown;
-    both are counted in the assumptions.
+    of other pools and of other days are left out and a negative forecast of TVL is unknown: all are
+    counted in the assumptions.
 
     Parameters
     ----------
@@ -74,19 +76,18 @@ def assemble(frames: MarketFrames, *, hashes: Mapping[str, str] | None = None) -
     """
     days = _calendar(frames.pool_daily["date"])
     pools = pools_of(frames.pools)
-    pool_ids = [pool.pool_id for pool in pools]
-    arrays = _pivot(frames.pool_daily, "pool_id", "date", pool_ids, days, POOL_COLUMNS)
     notices = [*frames.assumptions]
+    forecasts = None
     if frames.forecasts is not None:
-        forecasts, found = _usable_forecasts(frames.forecasts, pool_ids)
-        notices += found
-        columns = tuple(FORECAST_COLUMNS)
-        predicted = _pivot(forecasts, "pool_id", "exec_date", pool_ids, days, columns)
-        arrays |= {FORECAST_COLUMNS[name]: array for name, array in predicted.items()}
+        pool_ids = [pool.pool_id for pool in pools]
+        forecasts, found = _usable_forecasts(frames.forecasts, pool_ids, days)
+        notices += [*found, *_unlike_observed(forecasts, frames.pool_daily)]
+    pools, arrays = _pool_arrays(frames.pool_daily, forecasts, pools, days)
     tokens = tokens_of(frames)
     prices: dict[str, Floats] = {}
     if frames.prices_daily is not None:
-        prices = _pivot(frames.prices_daily, "token", "date", tokens, days, _TOKEN_COLUMNS)
+        cells = Cells.of(frames.prices_daily, "token", "date", tokens, days)
+        prices = cells.arrays(_TOKEN_COLUMNS)
     return MarketPanel.build(
         days,
         pools,
@@ -147,60 +148,91 @@ def _calendar(moments: pd.Series[Any]) -> Days:
     return np.arange(first, last + np.timedelta64(1, "D"), dtype="datetime64[D]")
 
 
-def _rows_of(moments: pd.Series[Any], days: Days) -> NDArray[np.int64]:
-    """Row of each moment; outside 0..n_days-1 where the calendar does not have it."""
-    offsets = moments.to_numpy().astype("datetime64[D]") - days[0]
-    result: NDArray[np.int64] = offsets.astype(np.int64)
-    return result
+def _pool_arrays(
+    daily: pd.DataFrame, forecasts: pd.DataFrame | None, pools: Sequence[Pool], days: Days
+) -> tuple[list[Pool], dict[str, Floats]]:
+    """The pools in a panel's order and their arrays.
+
+    A panel orders its columns by the day on which they became known. Arrays that are made in that
+    order need no second copy of each, which would double what a wide market takes.
+    """
+    pool_ids = [pool.pool_id for pool in pools]
+    cells = Cells.of(daily, "pool_id", "date", pool_ids, days)
+    known_from = cells.first_known(("apy_pct", "tvl_usd"))
+    predicted = None
+    if forecasts is not None:
+        predicted = Cells.of(forecasts, "pool_id", "exec_date", pool_ids, days)
+        known_from = np.minimum(known_from, predicted.first_known(("pred_global_apy",)))
+    order = sorted(
+        range(len(pools)),
+        key=lambda i: (_known_row(pools[i], int(known_from[i]), days), pool_ids[i]),
+    )
+    cells = cells.in_order(order)
+    arrays = cells.arrays(POOL_COLUMNS)
+    if predicted is not None:
+        by_name = predicted.in_order(order).arrays(tuple(FORECAST_COLUMNS))
+        arrays |= {FORECAST_COLUMNS[name]: array for name, array in by_name.items()}
+    return [pools[i] for i in order], arrays
 
 
-def _pivot(
-    table: pd.DataFrame,
-    name_column: str,
-    day_column: str,
-    names: Sequence[str],
-    days: Days,
-    columns: Sequence[str],
-) -> dict[str, Floats]:
-    """One array of shape (n_days, n_names) for each of ``columns`` that the table has."""
-    rows = _rows_of(table[day_column], days)
-    places = pd.Index(names).get_indexer(pd.Index(table[name_column]))
-    inside = (rows >= 0) & (rows < len(days)) & (places >= 0)
-    result = {}
-    for column in columns:
-        if column in table:
-            array = np.full((len(days), len(names)), np.nan)
-            values = table[column].to_numpy(dtype=np.float64)
-            array[rows[inside], places[inside]] = values[inside]
-            array.setflags(write=False)
-            result[column] = array
-    return result
+def _known_row(pool: Pool, first_row: int, days: Days) -> int:
+    """Row of the day on which a pool is first known, by its listing or its first row."""
+    if pool.listed_from is None:
+        return first_row
+    listed = int((np.datetime64(pool.listed_from, "D") - days[0]).astype(np.int64))
+    return min(first_row, max(listed, 0))
 
 
 def _gas(table: pd.DataFrame | None, days: Days) -> GasSeries | None:
     if table is None:
         return None
-    one = table.assign(where="gas")
-    arrays = _pivot(one, "where", "date", ["gas"], days, ("gas_gwei", "eth_usd"))
+    cells = Cells.of(table.assign(where="gas"), "where", "date", ["gas"], days)
+    arrays = cells.arrays(("gas_gwei", "eth_usd"))
     return GasSeries(arrays["gas_gwei"][:, 0], arrays["eth_usd"][:, 0])
 
 
 def _usable_forecasts(
-    forecasts: pd.DataFrame, pool_ids: Sequence[str]
+    forecasts: pd.DataFrame, pool_ids: Sequence[str], days: Days
 ) -> tuple[pd.DataFrame, list[str]]:
+    """The forecasts of the market's pools and days, and what is said of the others."""
     notices = []
     foreign = ~forecasts["pool_id"].isin(pool_ids)
     if foreign.any():
         n_pools = forecasts.loc[foreign, "pool_id"].nunique()
         notices.append(
-            f"{int(foreign.sum())} forecast rows of {n_pools} pools that are not in the market "
-            "are not used."
+            f"{int(foreign.sum())} {UNUSED_FORECASTS} of {n_pools} pools that are not in the "
+            "market are not used."
         )
+    made = forecasts["exec_date"]
+    elsewhen = ~foreign & ~made.between(pd.Timestamp(days[0]), pd.Timestamp(days[-1]))
+    if elsewhen.any():
+        first, last = made[elsewhen].min(), made[elsewhen].max()
+        notices.append(
+            f"{int(elsewhen.sum())} {UNUSED_FORECASTS} with an exec_date from {first:%Y-%m-%d} to "
+            f"{last:%Y-%m-%d}, outside the market's days ({days[0]} to {days[-1]}), are not used."
+        )
+    used = ~foreign & ~elsewhen
+    if used.any() and forecasts.loc[used, "pred_global_apy"].isna().all():
+        notices.append(f"{int(used.sum())} {UNUSED_FORECASTS} are all without pred_global_apy.")
     negative = forecasts["pred_global_tvl"] < 0.0
     if negative.any():
         notices.append(f"{int(negative.sum())} negative TVL forecasts are taken as unknown.")
     tvl = forecasts["pred_global_tvl"].mask(negative)
-    return forecasts.assign(pred_global_tvl=tvl)[~foreign], notices
+    return forecasts.assign(pred_global_tvl=tvl)[used], notices
+
+
+def _unlike_observed(forecasts: pd.DataFrame, daily: pd.DataFrame) -> list[str]:
+    """A notice where forecasts are so far above what was observed that the unit may be another."""
+    observed = daily.loc[daily["pool_id"].isin(forecasts["pool_id"]), "apy_pct"]
+    predicted_pct, usual_pct = (
+        float(rates[rates > 0.0].median()) for rates in (forecasts["pred_global_apy"], observed)
+    )
+    if not predicted_pct > UNLIKE_OBSERVED * usual_pct:
+        return []
+    return [
+        f"Foreign forecasts are {predicted_pct:.4g} % as a rule, observed APYs of the same pools "
+        f"{usual_pct:.4g} %: pred_global_apy may not be in percent."
+    ]
 
 
 def _known(value: Any) -> str:

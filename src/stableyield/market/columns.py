@@ -104,7 +104,8 @@ def to_flags(column: pd.Series[Any], origin: Origin, *, default: bool) -> pd.Ser
 def to_texts(column: pd.Series[Any]) -> pd.Series[Any]:
     """Texts without surrounding blanks; missing and empty ones are missing (NaN)."""
     texts = column.astype("str").str.strip()
-    return texts.mask(column.isna() | (texts == ""))
+    says_nothing = column.isna() | (texts == "")
+    return texts.mask(says_nothing) if says_nothing.any() else texts
 
 
 def to_lists(

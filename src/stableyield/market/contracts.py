@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stableyield.domain.pool import PoolKind
 from stableyield.errors import ContractError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import pandera.pandas as pa
 
 FRACTION_MEDIAN_PCT = 0.5  # a percent column whose usual value is below this looks like fractions
+FRACTION_OF_LIKE = 0.03  # so does one whose usual value is below this share of its like's
 _N_DETAILS = 5
 
 
@@ -51,6 +53,11 @@ class CheckedTable:
     frame: pd.DataFrame
     ignored_columns: tuple[str, ...] = ()
     n_dropped: int = 0
+
+    @property
+    def n_rows_in(self) -> int:
+        """Rows before."""
+        return len(self.frame) + self.n_dropped
 
 
 def check_table(
@@ -94,14 +101,16 @@ def check_table(
         raise ContractError("no rows", where=origin.file, remedy="remove the file or fill it")
     known = [name for name in contract.columns if name in frame]
     ignored = tuple(sorted(str(name) for name in frame.columns if name not in contract.columns))
-    typed = _typed(frame[known].reset_index(drop=True), contract, origin)
-    _check_values(table, typed, origin)
+    frame = _typed(frame[known].reset_index(drop=True), contract, origin)
+    _check_values(table, frame, origin)
     if table == "pools":
-        _check_pools(typed, origin)
+        _check_pools(frame, origin)
+    if table == "forecasts":
+        _check_target_days(frame, origin)
     if not confirm_percent:
-        _check_units(typed, contract, origin)
-    daily = _one_row_a_day(typed, contract)
-    return CheckedTable(daily, ignored, len(typed) - len(daily))
+        _check_units(frame, contract, origin)
+    daily = _one_row_a_day(frame, contract)
+    return CheckedTable(daily, ignored, len(frame) - len(daily))
 
 
 def check_frames(frames: MarketFrames, *, confirm_percent: bool = False) -> MarketFrames:
@@ -145,9 +154,10 @@ def _required(contract: TableContract) -> list[str]:
 
 
 def _typed(frame: pd.DataFrame, contract: TableContract, origin: Origin) -> pd.DataFrame:
-    return pd.DataFrame(
-        {name: _as(contract.columns[name].kind, frame[name], origin) for name in map(str, frame)}
-    )
+    columns = {
+        name: _as(contract.columns[name].kind, frame[name], origin) for name in map(str, frame)
+    }
+    return pd.DataFrame(columns, copy=False)
 
 
 def _as(kind: ColumnKind, column: pd.Series[Any], origin: Origin) -> pd.Series[Any]:
@@ -194,7 +204,7 @@ def _check_values(table: str, frame: pd.DataFrame, origin: Origin) -> None:
     from pandera.errors import SchemaErrors  # noqa: PLC0415 - see _schema
 
     try:
-        _schema(table).validate(frame, lazy=True)
+        _schema(table).validate(frame, lazy=True, inplace=True)  # it has nothing to coerce
     except SchemaErrors as error:
         raise _first_failure(table, frame, error.failure_cases, origin) from None
 
@@ -257,27 +267,64 @@ def _refuse(where: pd.Series[bool], column: pd.Series[Any], what: str, origin: O
         raise origin.error(what, str(column.name), int(position), column.iloc[position])
 
 
+def _check_target_days(forecasts: pd.DataFrame, origin: Origin) -> None:
+    """A forecast is of a day after the one that it was made on."""
+    targets, made = forecasts["target_date"], forecasts["exec_date"]
+    _refuse(targets.dt.floor("D") <= made.dt.floor("D"), targets, "not after exec_date", origin)
+
+
 def _check_units(frame: pd.DataFrame, contract: TableContract, origin: Origin) -> None:
     for name in map(str, frame):
-        if not contract.columns[name].is_percent:
+        column = contract.columns[name]
+        if column.is_percent and (median := _median_size(frame[name])) < FRACTION_MEDIAN_PCT:
+            raise _not_percent(name, f"half of its values are below {median:.4g}", origin)
+        if (like := column.percent_like) not in frame:
             continue
-        sizes = frame[name].abs().to_numpy()
-        sizes = sizes[sizes > 0.0]
-        if len(sizes) and (median := float(np.median(sizes))) < FRACTION_MEDIAN_PCT:
-            raise ContractError(
-                f"column {name!r} looks like fractions: half of its values are below {median:.4g}, "
-                "percent are wanted (4.2 means 4.2 %)",
-                where=origin.file,
-                remedy="multiply it by 100, or, if the rates really are that low, confirm with "
-                "--confirm-percent (confirm_percent=True)",
-            )
+        both = frame[(frame[name].abs() > 0.0) & (frame[like].abs() > 0.0)]
+        median, usual = _median_size(both[name]), _median_size(both[like])
+        if median < FRACTION_OF_LIKE * usual:
+            beside = f"its usual value is {median:.4g}, that of {like!r} {usual:.4g}"
+            raise _not_percent(name, beside, origin)
+
+
+def _median_size(column: pd.Series[Any]) -> float:
+    """Median of the absolute values that are known and not zero; NaN without any."""
+    sizes = column.abs().to_numpy()
+    sizes = sizes[sizes > 0.0]
+    return float(np.median(sizes)) if len(sizes) else float("nan")
+
+
+def _not_percent(name: str, why: str, origin: Origin) -> ContractError:
+    return ContractError(
+        f"column {name!r} looks like fractions: {why}, percent are wanted (4.2 means 4.2 %)",
+        where=origin.file,
+        remedy="multiply it by 100, or, if the rates really are that low, confirm with "
+        "--confirm-percent (confirm_percent=True)",
+    )
 
 
 def _one_row_a_day(frame: pd.DataFrame, contract: TableContract) -> pd.DataFrame:
-    """Moments floored to UTC days; of a repeated key the last reading stays, in key order."""
-    moments = [name for name in frame if contract.columns[str(name)].kind == "moment"]
-    key = list(contract.key)
-    ordered = frame if contract.last_of_key_wins else frame.sort_values(key, kind="stable")
-    floored = ordered.assign(**{str(name): ordered[name].dt.floor("D") for name in moments})
-    last = floored.drop_duplicates(key, keep="last")
-    return last.sort_values(key, kind="stable").reset_index(drop=True)
+    """Moments floored to UTC days; of a repeated key the last reading stays, in key order.
+
+    Rows are moved at most once, and not at all where they are in order and none repeats: a wide
+    market is as large as it is.
+    """
+    moments = [str(name) for name in frame if contract.columns[str(name)].kind == "moment"]
+    floored = frame.assign(**{name: frame[name].dt.floor("D") for name in moments})
+    ranks = {name: _ranks(floored[name]) for name in contract.key}
+    # a reading is later than another by its moment, a forecast by its place in the file
+    by_moment = () if contract.last_of_key_wins else moments
+    latest = {name: _ranks(frame[name]) for name in contract.key if name in by_moment}
+    order = np.lexsort([*(ranks | latest).values()][::-1])
+    repeats = np.logical_and.reduce([r[order][1:] == r[order][:-1] for r in ranks.values()])
+    kept = order[np.append(~repeats, True)]
+    if len(kept) == len(frame) and (np.diff(kept) == 1).all():
+        return floored
+    return floored.take(kept).reset_index(drop=True)
+
+
+def _ranks(column: pd.Series[Any]) -> NDArray[np.int64]:
+    """Numbers in the order of the values of a key column, equal for equal values."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return column.to_numpy().astype(np.int64)
+    return pd.factorize(column, sort=True)[0].astype(np.int64, copy=False)

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -143,14 +142,12 @@ def read_frames(directory: Path, *, confirm_percent: bool = False) -> SourcedFra
                 where=str(directory),
                 remedy=f"add {name}.parquet or {name}.csv (see docs/formats.md)",
             )
-    rows_in: dict[str, int] = {}
-    checked: dict[str, CheckedTable] = {}
-    for name, path in paths.items():
-        raw = read_table(path)
-        rows_in[name] = len(raw)
-        checked[name] = check_table(
-            name, raw, origin_of_file(path), confirm_percent=confirm_percent
+    checked = {
+        name: check_table(
+            name, read_table(path), origin_of_file(path), confirm_percent=confirm_percent
         )
+        for name, path in paths.items()
+    }
     tables: dict[str, Any] = {name: table.frame for name, table in checked.items()}
     check_pool_ids(tables["pools"], tables["pool_daily"], origin_of_file(paths["pool_daily"]))
     assumptions, hashes = _read_about(directory / ABOUT_FILE)
@@ -162,7 +159,7 @@ def read_frames(directory: Path, *, confirm_percent: bool = False) -> SourcedFra
             **{_SOURCE + name.removeprefix(_SOURCE): value for name, value in hashes.items()},
         },
         report=ReadReport(
-            rows_in=MappingProxyType(rows_in),
+            rows_in={name: table.n_rows_in for name, table in checked.items()},
             masked={name: table.n_dropped for name, table in checked.items() if table.n_dropped},
             ignored_columns={
                 name: table.ignored_columns

@@ -9,7 +9,9 @@ rectangle cut off at the top left: it has no place where the future could be.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from functools import cached_property
@@ -20,8 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stableyield.domain.pool import Pool
-from stableyield.domain.rates import day_return
 from stableyield.errors import ContractError, DayOutOfRangeError
+from stableyield.market.day_facts import (
+    LIST_TIMEOUT_DAYS,
+    DayFacts,
+    first_known,
+    realised_returns,
+    row_ages,
+)
 from stableyield.market.directory import Directory
 from stableyield.market.series import UNKNOWN, GasSeries, PoolSeries, TokenSeries, read_only
 
@@ -38,7 +46,8 @@ __all__ = [
 Floats = NDArray[np.float64]
 Days = NDArray[np.datetime64]
 
-LIST_TIMEOUT_DAYS = 7  # a pool without a row for this long is off the live list
+MOST_DIRECTORIES = 4  # kept: of today, and of the end of what is looked at together
+WALK_DAYS = 64  # made at once of a walk: enough to share the work, and little in memory
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,8 @@ class MarketView:
     gas : GasSeries of shape (n_days,)
     shared_directory : Directory, optional
         That of other views with the very same ``pools`` and ``tokens``.
+    shared_facts : DayFacts, optional
+        What follows from ``pool_series``, made with that of other days.
     """
 
     day: date
@@ -85,6 +96,7 @@ class MarketView:
     token_series: TokenSeries
     gas: GasSeries
     shared_directory: Directory | None = field(default=None, repr=False)
+    shared_facts: DayFacts | None = field(default=None, repr=False)
 
     @cached_property
     def directory(self) -> Directory:
@@ -112,26 +124,26 @@ class MarketView:
     @cached_property
     def prices_usd(self) -> Mapping[str, float]:
         """Closing prices of day t; a token without one is absent."""
-        last = self.token_series.close_usd[-1]
+        last = self.token_series.close_usd[-1].tolist()
         return MappingProxyType(
             {
-                token: float(price)
+                token: price
                 for token, price in zip(self.tokens, last, strict=True)
-                if np.isfinite(price)
+                if math.isfinite(price)
             }
         )
 
     @cached_property
+    def _facts(self) -> DayFacts:
+        shared, series = self.shared_facts, self.pool_series
+        if shared is not None and shared.series is series:
+            return shared
+        return DayFacts(series, row_ages(series)[0], realised_returns(series)[0])
+
+    @property
     def row_age_days(self) -> NDArray[np.int64]:
         """Days since each pool's last row (0: it has one today); shape (n_pools,)."""
-        series = self.pool_series
-        # most pools have a recent row: only the others are looked at further back
-        recent = slice(None, -1 - LIST_TIMEOUT_DAYS, -1)
-        ages = _first_known(series.apy_pct[recent], series.tvl_usd[recent])
-        old = np.flatnonzero(ages >= LIST_TIMEOUT_DAYS)
-        if len(old):
-            ages[old] = _first_known(series.apy_pct[::-1, old], series.tvl_usd[::-1, old])
-        return ages
+        return self._facts.row_age_days
 
     @cached_property
     def is_listed(self) -> NDArray[np.bool_]:
@@ -139,18 +151,17 @@ class MarketView:
 
         Inside [listed_from, listed_until], active, and with a row in the last 7 days.
         """
-        return self.directory.listed_on(self.day) & (self.row_age_days < LIST_TIMEOUT_DAYS)
+        listed = self.directory.listed_on(self.day) & (self.row_age_days < LIST_TIMEOUT_DAYS)
+        listed.setflags(write=False)
+        return listed
 
-    @cached_property
+    @property
     def realised_return(self) -> Floats:
         """Growth (fraction) of one unit in each pool over day t; NaN where unknown.
 
         The share-price return where there is one, else the day return of the APY of day t.
         """
-        by_price = self.pool_series.return_1d[-1]
-        by_rate = day_return(self.pool_series.apy_pct[-1] / 100.0)
-        result: Floats = np.where(np.isfinite(by_price), by_price, by_rate)
-        return result
+        return self._facts.realised_return
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,14 +227,14 @@ class MarketPanel:
                 raise ContractError(f"{what} {twice!r} occurs twice", remedy="keep one")
         pool_series = PoolSeries.build((len(days), len(pools)), pool_arrays)
         token_series = TokenSeries.build((len(days), len(tokens)), token_arrays)
-        pool_known = _first_known(
+        pool_known = first_known(
             pool_series.apy_pct, pool_series.tvl_usd, pool_series.forecast_apy_pct
         )
         for i, pool in enumerate(pools):
             if pool.listed_from is not None:
                 listed = int((np.datetime64(pool.listed_from, "D") - days[0]).astype(int))
                 pool_known[i] = min(pool_known[i], max(listed, 0))
-        token_known = _first_known(token_series.close_usd)
+        token_known = first_known(token_series.close_usd)
         by_pool = _order(pool_known, [p.pool_id for p in pools])
         by_token = _order(token_known, list(tokens))
         unknown = np.broadcast_to(UNKNOWN, (len(days),))
@@ -257,12 +268,12 @@ class MarketPanel:
 
         return read_market(Path(directory), assume_par=assume_par)
 
-    @property
+    @cached_property
     def first_day(self) -> date:
         """The first day of the history."""
         return _as_date(self._days[0])
 
-    @property
+    @cached_property
     def last_day(self) -> date:
         """The last day of the history."""
         return _as_date(self._days[-1])
@@ -293,21 +304,42 @@ class MarketPanel:
                 f"day {day} is outside the market's history",
                 remedy=f"choose a day from {self.first_day} to {self.last_day}",
             )
+        return self._view(t, day, None)
+
+    def walk(self, days: Sequence[date]) -> Iterator[MarketView]:
+        """The market as of each of some consecutive days, in their order.
+
+        The views are those of `as_of`, and so are the errors; what follows from their rows is made
+        for many days at once.
+        """
+        for n in range(0, len(days), WALK_DAYS):
+            part = days[n : n + WALK_DAYS]
+            last = self.as_of(part[-1]).pool_series
+            facts = zip(row_ages(last, len(part)), realised_returns(last, len(part)), strict=True)
+            for t, (day, of_day) in enumerate(zip(part, facts, strict=True), len(last.apy_pct)):
+                yield self._view(t - len(part), day, of_day)
+
+    def _view(
+        self, t: int, day: date, facts: tuple[NDArray[np.int64], Floats] | None
+    ) -> MarketView:
+        """The view of row ``t``; ``facts`` may have pools that were not known yet."""
         known = self._known_on(day)
-        n_pools, n_tokens = len(known.pools), len(known.tokens)
+        n_pools = len(known.pools)
+        series = self._pool_series.head(t + 1, n_pools)
         return MarketView(
             day=day,
             days=self._days[: t + 1],
             pools=known.pools,
-            pool_series=self._pool_series.head(t + 1, n_pools),
+            pool_series=series,
             tokens=known.tokens,
-            token_series=self._token_series.head(t + 1, n_tokens),
+            token_series=self._token_series.head(t + 1, len(known.tokens)),
             gas=self._gas.head(t + 1),
             shared_directory=known,
+            shared_facts=facts and DayFacts(series, facts[0][:n_pools], facts[1][:n_pools]),
         )
 
     @cached_property
-    def _turning_days(self) -> NDArray[np.int64]:
+    def _turning_days(self) -> list[int]:
         """Days (ordinals) on which more is known of pools or tokens than before, increasing."""
         known = {*self._pool_known_from.tolist(), *self._token_known_from.tolist()}
         days = {self.first_day.toordinal() + rows for rows in known}
@@ -317,7 +349,7 @@ class MarketPanel:
                 days.add(pool.listed_from.toordinal())
             if pool.listed_until is not None:
                 days.add(pool.listed_until.toordinal() + 1)
-        return np.array(sorted(days), dtype=np.int64)
+        return sorted(days)
 
     @cached_property
     def _last_known(self) -> dict[int, Directory]:
@@ -326,7 +358,7 @@ class MarketPanel:
 
     def _known_on(self, day: date) -> Directory:
         """The pools and tokens as known on ``day``; one and the same object from turn to turn."""
-        turn = int(np.searchsorted(self._turning_days, day.toordinal(), side="right"))
+        turn = bisect_right(self._turning_days, day.toordinal())
         known = self._last_known.get(turn)
         if known is None:
             t = (day - self.first_day).days
@@ -334,7 +366,8 @@ class MarketPanel:
             n_tokens = int(np.searchsorted(self._token_known_from, t, side="right"))
             pools = tuple(self._known_at(pool, day) for pool in self._pools[:n_pools])
             known = Directory(pools, self._tokens[:n_tokens])
-            self._last_known.clear()
+            while len(self._last_known) >= MOST_DIRECTORIES:
+                del self._last_known[next(iter(self._last_known))]
             self._last_known[turn] = known
         return known
 
@@ -352,13 +385,6 @@ class MarketPanel:
             listed_until=None if ends_later else pool.listed_until,
             is_active=pool.is_active or inactive_later,
         )
-
-
-def _first_known(*arrays: Floats) -> NDArray[np.int64]:
-    """First row with a value in any of the arrays, by column; n_days where there is none."""
-    has = np.logical_or.reduce([np.isfinite(array) for array in arrays])
-    first: NDArray[np.int64] = np.where(has.any(axis=0), has.argmax(axis=0), has.shape[0])
-    return first
 
 
 def _order(known_from: NDArray[np.int64], names: list[str]) -> NDArray[np.intp]:

@@ -47,12 +47,21 @@ class _Series:
         return type(self)(*(array[cut] for array in vars(self).values()))
 
     def columns(self, order: NDArray[np.intp]) -> Self:
-        """The columns in another order; what is unknown throughout stays one number in memory."""
+        """The columns in another order, each side by side in memory; a copy only where needed.
+
+        Sums depend in their last bit on how an array lies in memory, so it always lies the same.
+        What is unknown throughout stays one number in memory.
+        """
         chosen = {}
         for item in fields(self):
             array: Floats = getattr(self, item.name)
-            is_one_number = array.strides == (0, 0) and len(order) == array.shape[1]
-            chosen[item.name] = array if is_one_number else read_only(array[:, order])
+            n_columns = array.shape[1]
+            is_one_number = array.strides == (0, 0) and len(order) == n_columns
+            is_there = array.flags.f_contiguous and np.array_equal(order, np.arange(n_columns))
+            if not (is_one_number or is_there):
+                array = np.asfortranarray(array[:, order])
+                array.setflags(write=False)
+            chosen[item.name] = array
         return type(self)(**chosen)
 
 

@@ -23,6 +23,9 @@ class Column:
         Bounds of a number.
     is_percent : bool
         Asked about when it looks like fractions.
+    percent_like : str
+        A percent column of the same table that this one lies near: asked about when it looks like
+        fractions beside that one. A risk-adjusted rate may be low; a hundredth it is not.
     """
 
     kind: ColumnKind
@@ -31,6 +34,7 @@ class Column:
     above: float | None = None
     at_most: float | None = None
     is_percent: bool = False
+    percent_like: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,8 @@ CONTRACTS: Mapping[str, TableContract] = MappingProxyType(
                 "target_date": _DAY,
                 "pred_global_apy": _PERCENT,
                 "pred_global_tvl": replace(_NUMBER, required=True),
-                **dict.fromkeys(("pred_global_apy_q10", "pred_global_apy_risk_adj"), _RATE),
+                "pred_global_apy_q10": _RATE,
+                "pred_global_apy_risk_adj": replace(_RATE, percent_like="pred_global_apy"),
                 **dict.fromkeys(("pred_global_tvl_risk_adj", "downside_risk"), _NUMBER),
                 "cold_start_flag": Column("off_flag"),
                 **dict.fromkeys(("instability_group", "pred_next_day_instability_group"), _TEXT),
@@ -128,4 +133,6 @@ CONTRACTS: Mapping[str, TableContract] = MappingProxyType(
         ),
     }
 )
+UNUSED_FORECASTS = "forecast rows"
+"""In every assumption about rows of ``forecasts`` that a market has no use for."""
 REQUIRED_TABLES = ("pools", "pool_daily")

@@ -6,6 +6,7 @@ over days on which no run took place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -17,7 +18,6 @@ from stableyield.backtest.ledger import next_day
 from stableyield.backtest.realised import realised
 from stableyield.config import AllocationParameters
 from stableyield.domain.portfolio import Book, Position
-from stableyield.errors import InputError
 from stableyield.market.panel import MarketPanel
 from stableyield.pipeline.journal import AMOUNT_TOLERANCE, book_of
 from stableyield.store import read_frame
@@ -57,6 +57,8 @@ class BookDay:
         What the owner brought (positive) or took.
     flags : tuple of str
         Old prices, and pools that earned nothing because their return is unknown.
+    owed : mapping of token to amount
+        What the owner takes and the wallet cannot give: the next run raises it.
     """
 
     day: date
@@ -66,11 +68,13 @@ class BookDay:
     earned: Mapping[Position, float] = field(default_factory=dict)
     flows: Mapping[str, float] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    owed: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def aum_usd(self) -> float:
-        """What is owned before the run of the day, at its closing prices."""
-        return self.book.aum_usd(self.prices_usd)
+        """What is owned before the run of the day, at its closing prices, less what is owed."""
+        owed = math.fsum(amount * self.prices_usd[token] for token, amount in self.owed.items())
+        return self.book.aum_usd(self.prices_usd) - owed
 
 
 def last_snapshot(
@@ -109,21 +113,19 @@ def carry(
 
     Raises
     ------
-    InputError
-        When more is taken than the wallet holds.
     MissingDataError
-        When something that is owned has no price.
+        When something that is owned or owed has no price.
     """
     if last is None:
         brought: dict[str, float] = {}
         for of_day in (flows[each] for each in sorted(flows) if each <= day):
             for token, amount in of_day.items():
                 brought[token] = brought.get(token, 0.0) + amount
-        book = with_flows(Book(), brought, day)
-        prices, _ = prices_of(panel.as_of(day), book, parameters)
-        return (BookDay(day, Book(), book, prices, flows=brought),)
+        book, owed = with_flows(Book(), brought, {})
+        prices, _ = prices_of(panel.as_of(day), _with_owed(book, owed), parameters)
+        return (BookDay(day, Book(), book, prices, flows=brought, owed=owed),)
     days: list[BookDay] = []
-    book = last.book
+    book, owed = last.book, {}
     patient = parameters.model_copy(update={"missing_price": "last"})
     for each in exec_days(last.day + timedelta(days=1), day):
         rules = parameters if each == day else patient  # nothing is decided on the days between
@@ -142,32 +144,43 @@ def carry(
             for key, amount in book.positions.items()
             if key not in result.book.positions
         }
-        owned = with_flows(result.book, flows.get(each, {}), each)
-        prices, _ = prices_of(tomorrow, owned, rules)
         of_day = dict(flows.get(each, {}))
-        days.append(BookDay(each, book, owned, prices, earned | lost, of_day, (*old, *missing)))
+        owned, owed = with_flows(result.book, of_day, owed)
+        prices, _ = prices_of(tomorrow, _with_owed(owned, owed), rules)
+        flags = (*old, *missing)
+        days.append(BookDay(each, book, owned, prices, earned | lost, of_day, flags, owed))
         book = owned
     return tuple(days)
 
 
-def with_flows(book: Book, flows: Mapping[str, float], day: date) -> Book:
-    """The book with what was brought to the wallet, or taken from it.
+def with_flows(
+    book: Book, flows: Mapping[str, float], owed: Mapping[str, float]
+) -> tuple[Book, dict[str, float]]:
+    """The book after what was brought to the wallet or taken from it, and what is owed then.
 
-    What is missing to the last `AMOUNT_TOLERANCE` of a wallet that is emptied is rounding.
+    A withdrawal that the wallet cannot pay is owed as a whole: nobody has taken a part of it. What
+    is missing to the last `AMOUNT_TOLERANCE` of a wallet that is emptied is rounding.
 
-    Raises
-    ------
-    InputError
-        When more is taken than the wallet holds.
+    Parameters
+    ----------
+    book : Book
+    flows : mapping of token to amount
+        What the owner brings (positive) or takes.
+    owed : mapping of token to amount
+        From earlier days.
     """
-    wallet = dict(book.wallet)
+    wallet, left = dict(book.wallet), dict(owed)
     for token, amount in flows.items():
-        left = wallet.get(token, 0.0) + amount
-        if left < -AMOUNT_TOLERANCE:
-            raise InputError(
-                f"{-amount} {token} are taken, the wallet holds {wallet.get(token, 0.0)}",
-                where=f"day {day}",
-                remedy="bring the money back into the books with stableyield ledger deposit",
-            )
-        wallet[token] = max(left, 0.0)
-    return Book(wallet, book.positions)
+        there = wallet.get(token, 0.0) + max(amount, 0.0)
+        due = left.pop(token, 0.0) + max(-amount, 0.0)
+        if due > there + AMOUNT_TOLERANCE:
+            left[token] = due
+            due = 0.0
+        wallet[token] = max(there - due, 0.0)
+    return Book(wallet, book.positions), left
+
+
+def _with_owed(book: Book, owed: Mapping[str, float]) -> Book:
+    """The book with what is owed in its wallet, so that each token of either gets a price."""
+    needed = {token: amount for token, amount in owed.items() if not book.wallet.get(token)}
+    return Book({**book.wallet, **needed}, book.positions) if needed else book

@@ -18,8 +18,8 @@ from typing import Any
 
 from stableyield.config import sha256_of
 from stableyield.errors import InputError
-from stableyield.pipeline.ingest import write_fetched
-from stableyield.pipeline.moments import Moments, check_day
+from stableyield.pipeline.ingest import newest_pool_rows, write_fetched
+from stableyield.pipeline.moments import Moments, check_day, check_fresh, check_not_behind
 from stableyield.pipeline.notify import tell
 from stableyield.pipeline.options import RunRequest, from_kept, kept_values, parameters_of_day
 from stableyield.pipeline.page import directory_of, write_files
@@ -30,6 +30,7 @@ from stableyield.pipeline.summary import failure_message, message_of, steps_of
 from stableyield.pipeline.unfinished import close_unfinished, finish_done
 from stableyield.pipeline.work import DayWork
 from stableyield.sources import Span
+from stableyield.sources.skew import ClockSkewError
 from stableyield.store import (
     LISTS,
     BusyError,
@@ -96,6 +97,9 @@ def run_day(job: Job, request: RunRequest) -> Outcome:
     InputError
         For a day to come or one before the last that was booked, wrong parameters, or data that
         break a contract.
+    ClockSkewError
+        When the clock of this machine is behind the store, or so far ahead of the data that it may
+        be wrong; nothing is written then.
     BusyError
         When another run is under way.
     SourceError, StoreError
@@ -112,6 +116,7 @@ def run_day(job: Job, request: RunRequest) -> Outcome:
     try:
         journey.note("migrate", lambda: {"ran": list(migrate(job.engine, at=moments.now()))})
         with run_lock(job.engine, LOCK, job.actor, at=moments.now()) as lock:
+            check_not_behind(job.engine, moments.now())
             return journey.under(lock)
     except BusyError:
         raise  # the run that is under way will tell
@@ -164,8 +169,8 @@ class _Journey:
             self.note("ingest", self._ingest)
             self.stage = "start"
             parameters = parameters_of_day(job.engine, request.overrides)
-        except StoreError:
-            raise
+        except (StoreError, ClockSkewError):
+            raise  # of a clock that is wrong nothing may get into the store, not even a failure
         except Exception as error:
             self._keep_failure(error, done)
             raise
@@ -216,6 +221,9 @@ class _Journey:
         """Fetch from every source, then write everything in one transaction."""
         day = self.request.day
         fetched = [(source.name, source.fetch(Span.of(day))) for source in self.job.sources]
+        newest = newest_pool_rows(self.job.engine, [tables for _, tables in fetched])
+        if newest is not None:
+            check_fresh(newest, day, self.moments.now())
         found: dict[str, Any] = {}
         with writing(self.job.engine, self.job.actor, at=self.moments.now()) as batch:
             for name, tables in fetched:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -16,9 +16,13 @@ from sqlalchemy import Engine
 
 from stableyield.config import Settings
 from stableyield.errors import StableyieldError
+from stableyield.pipeline.carry import last_snapshot
 from stableyield.pipeline.daily_run import versions
+from stableyield.pipeline.ingest import newest_day
+from stableyield.pipeline.moments import check_not_behind
 from stableyield.sources.clock import Clock
-from stableyield.store import list_runs, pending_migrations, read_frame
+from stableyield.sources.skew import ClockSkewError
+from stableyield.store import list_runs, pending_migrations
 from stableyield.store.failures import shown
 
 Verdict = Literal["ok", "warning", "failed"]
@@ -96,16 +100,15 @@ def _database(engine: Engine) -> Iterator[Check]:
         yield Check("database", "failed", error.one_line)
         return
     if pending:
-        yield Check("database", "warning", f"{where}: {len(pending)} migrations are to run")
+        yield Check("database", "warning", f"{where}: migrations to run: {len(pending)}")
         return
     yield Check("database", "ok", where)
     runs = list_runs(engine, limit=20)
     for run in runs:
         if run.status == "running":
             yield Check("runs", "warning", f"{run.run_id} of {run.exec_date} is running, or died")
-    done = [run for run in runs if run.status == "done" and run.kind == "live"]
-    if done:
-        yield Check("runs", "ok", f"the last one decided {done[0].exec_date}")
+    if (books := last_snapshot(engine, date.max)) is not None:
+        yield Check("runs", "ok", f"the last day that was decided is {books.day}")
     else:
         yield Check("runs", "warning", "no day has been decided yet")
 
@@ -113,17 +116,16 @@ def _database(engine: Engine) -> Iterator[Check]:
 def _clock(engine: Engine, clock: Clock) -> Iterator[Check]:
     now = clock.utc_now()
     try:
-        runs = list_runs(engine, limit=1)
-        days = read_frame(engine, "gas_fees_daily")["date"]
-    except StableyieldError:
-        runs, days = (), None
-    if runs and runs[0].started_at > now:
-        detail = f"it is {now:%Y-%m-%d %H:%M} UTC, the last run began at {runs[0].started_at}"
-        yield Check("clock", "failed", f"{detail}: the clock went back, or was ahead then")
+        check_not_behind(engine, now)
+        newest = newest_day(engine, "pool_daily")
+    except ClockSkewError as error:
+        yield Check("clock", "failed", error.what)
         return
+    except StableyieldError:
+        newest = None  # the check of the database has said it
     yield Check("clock", "ok", f"{now:%Y-%m-%d %H:%M:%S} UTC")
-    if days is not None and len(days) and now.date() - days.max().date() > STALE_AFTER:
-        detail = f"the newest gas price is of {days.max():%Y-%m-%d}"
+    if newest is not None and now.date() - newest > STALE_AFTER:
+        detail = f"the newest pool rows are of {newest}"
         yield Check("data", "warning", f"{detail}: no run since, or the clock is ahead")
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from sqlalchemy import Engine, func, select
 
 from stableyield.market.files import read_frames
 from stableyield.market.frames import MarketFrames
 from stableyield.pipeline.carry import OBSERVED
 from stableyield.pipeline.reconcile import balances_in
 from stableyield.sources import Fetched, Span, read_balances
-from stableyield.store import Batch, write_frame, write_market_table, write_payload
+from stableyield.sources.skew import ClockSkewError
+from stableyield.store import Batch, reading, write_frame, write_market_table, write_payload
+from stableyield.store.schema import REVISIONS
 
 BALANCES = "balances"
 _TABLES = ("pools", "pool_daily", "prices_daily", "gas_daily", "forecasts", "lend_borrow_daily")
@@ -30,10 +34,14 @@ class MarketDirectory:
     directory : Path
     confirm_percent : bool
         Low percent columns really are percent.
+    today : date, optional
+        UTC day of this machine's clock, where it is the clock that chose the day to decide: rows
+        of later days then say that the clock is behind.
     """
 
     directory: Path
     confirm_percent: bool = False
+    today: date | None = None
 
     @property
     def name(self) -> str:
@@ -47,8 +55,18 @@ class MarketDirectory:
         ------
         InputError
             When a table is missing or breaks its contract.
+        ClockSkewError
+            When it has rows of days after ``today``.
         """
         frames = read_frames(self.directory, confirm_percent=self.confirm_percent)
+        newest = frames.pool_daily["date"].max()
+        if self.today is not None and newest > pd.Timestamp(self.today):
+            raise ClockSkewError(
+                f"there are pool rows of {newest:%Y-%m-%d}, and it is {self.today} by this "
+                "machine's clock",
+                where=str(self.directory),
+                remedy="set the clock if it is behind; else name the day with --day",
+            )
         tables = cut(frames, span.last)
         return Fetched(tables, (), assumptions=frames.assumptions)
 
@@ -100,6 +118,24 @@ def cut(frames: MarketFrames, last: date) -> dict[str, pd.DataFrame]:
         if "is_active" in pools:  # only the last day of a market says what is inactive
             pools = pools.assign(is_active=True)
     return tables | {"pools": pools}
+
+
+def newest_day(engine: Engine, table: str) -> date | None:
+    """The newest day of which the store has rows of ``table``; None where it has none."""
+    rows = REVISIONS[table]
+    with reading(engine, f"the newest day of {table}") as connection:
+        last = connection.scalar(select(func.max(rows.c.date)))
+    return None if last is None else date(1970, 1, 1) + timedelta(days=last)
+
+
+def newest_pool_rows(engine: Engine, fetched: Iterable[Fetched]) -> date | None:
+    """The newest day of pool rows among what was fetched; where none were, of the store.
+
+    Nothing stands for no rows at all.
+    """
+    found = [each.tables["pool_daily"]["date"] for each in fetched if "pool_daily" in each.tables]
+    days = [rows.max().date() for rows in found if len(rows)]
+    return max(days) if days else newest_day(engine, "pool_daily")
 
 
 @dataclass(frozen=True)

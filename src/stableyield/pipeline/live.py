@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 import pandas as pd
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, select
 
 from stableyield.config import AllocationParameters, Settings
 from stableyield.errors import SourceError
+from stableyield.pipeline.ingest import newest_day
 from stableyield.pipeline.options import parameters_of_day
 from stableyield.sources import (
     COINGECKO_IDS,
@@ -32,14 +33,13 @@ from stableyield.sources import (
     Span,
     StablecoinCloses,
     WalletBalances,
+    candle_ids,
     fetch_all,
 )
 from stableyield.store import reading
 from stableyield.store.clock import to_day_number
 from stableyield.store.schema import POOL_KEYS, REVISIONS
 
-CANDLE_IDS: Mapping[str, str] = {"3408": "USDC", "825": "USDT", "4943": "DAI"}
-"""Tokens by their number at CoinMarketCap."""
 HISTORY_DAYS = 400
 OVERLAP_DAYS = 3  # prices of the last days are asked for again: they may have been corrected
 MOST_HISTORIES = 400
@@ -114,7 +114,7 @@ class LiveMarket:
             ("lending snapshot", lambda: lending.fetch(of_day)),
         ]
         if keys.cmc_key is not None:
-            candles = CandlePrices(client, keys.cmc_key, CANDLE_IDS, urls.cmc)
+            candles = CandlePrices(client, keys.cmc_key, candle_ids(own_ids=keys.cmc_ids), urls.cmc)
             days = Span(self._first_price_day(day), day)
             wanted.append(("candles", lambda: candles.fetch(days)))
         if keys.wallet_address is not None:
@@ -156,12 +156,9 @@ class LiveMarket:
 
     def _first_price_day(self, day: date) -> date:
         """The first day whose prices are asked for."""
-        prices = REVISIONS["token_prices_daily"]
-        with reading(self.engine, "the newest price") as connection:
-            last = connection.scalar(select(func.max(prices.c.date)))
-        if last is None:
+        known = newest_day(self.engine, "token_prices_daily")
+        if known is None:
             return day - timedelta(days=HISTORY_DAYS)
-        known = date.fromordinal(last + date(1970, 1, 1).toordinal())
         return min(day, known) - timedelta(days=OVERLAP_DAYS)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import jinja2
 
-from stableyield.pipeline.summary import label_of, message_of, printable, steps_of
+from stableyield.domain.text import shortened
+from stableyield.pipeline.summary import label_of, message_of, steps_of
 from stableyield.store import Run, Stage, StoredPlan
 
 PAGE, TEXT, PLAN, PROBLEM = "report.html", "summary.txt", "plan.json", "problem.json"
@@ -65,14 +66,14 @@ def render(
     book = [
         (
             label_of(row["pool_id"], problem),
-            printable(row["token"]),
+            shortened(row["token"]),
             row["amount"],
             row["amount_usd"],
         )
         for row in plan["positions"]
     ]
     book += [
-        ("wallet", printable(token), row["amount"], row["amount_usd"])
+        ("wallet", shortened(token), row["amount"], row["amount_usd"])
         for token, row in plan["wallet"].items()
     ]
     done = [stage for stage in stages if stage.seconds is not None]

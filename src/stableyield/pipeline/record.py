@@ -12,7 +12,6 @@ from sqlalchemy import Engine
 
 from stableyield.allocation import Plan, problem_document
 from stableyield.domain.portfolio import CENT_USD
-from stableyield.forecast.registry import FOREIGN
 from stableyield.pipeline.carry import BOOKED
 from stableyield.pipeline.journal import (
     DEPOSITS,
@@ -24,6 +23,7 @@ from stableyield.pipeline.journal import (
     yield_lines,
 )
 from stableyield.pipeline.nav import assets_frame, balances_frame, ledger_frame, results_frame
+from stableyield.pipeline.paying import all_steps, whole_document
 from stableyield.pipeline.work import DayWork
 from stableyield.store import (
     Batch,
@@ -38,16 +38,6 @@ from stableyield.store import (
 
 Floats = NDArray[np.float64]
 _ICEBOX_SOURCE = "store"
-
-
-def write_forecast(batch: Batch, work: DayWork) -> None:
-    """Keep the day's forecasts; foreign ones are there already."""
-    if work.options.forecast == FOREIGN:
-        return
-    forecast = work.inputs.forecast
-    frame = forecast.to_frame(work.parameters.risk_aversion).assign(method=forecast.method)
-    not_kept = ["pred_global_apy_q50", "horizon_days", "model_version"]
-    write_frame(batch, "forecasts", frame.drop(columns=not_kept))
 
 
 def write_icebox(batch: Batch, work: DayWork) -> None:
@@ -147,7 +137,7 @@ def bookings_of(engine: Engine, work: DayWork, run_id: str, plan: Plan) -> Booki
             for line in yield_lines(run_id, each.day, each.earned, each.prices_usd)
         ),
         *difference_lines(run_id, day, work.found.amounts(), prices, account=account),
-        *plan_lines(run_id, day, money.transactions, money.prices_usd),
+        *plan_lines(run_id, day, all_steps(plan, work.payment), money.prices_usd),
     )
     known = read_entries(engine, last=day)
     check_conserved((*known, *lines), money.after, money.prices_usd, CENT_USD)
@@ -168,7 +158,7 @@ def bookings_of(engine: Engine, work: DayWork, run_id: str, plan: Plan) -> Booki
             zip(stale["location"], stale["token"], strict=True),
         ),
         ledger_frame(days, (*of_these_days, *lines), run_id, _ytd_usd(earned)),
-        assets_frame(days, money.costs_usd, run_id),
+        assets_frame(days, money.costs_usd + work.payment.costs_usd, run_id),
         results_frame(days, navs),
     )
 
@@ -196,7 +186,7 @@ def write_bookings(batch: Batch, bookings: Bookings) -> None:
 
 def write_decision(batch: Batch, run_id: str, plan: Plan) -> None:
     """Keep the plan, its problem and its steps."""
-    write_plan(batch, run_id, plan.to_document(), problem_document(plan.problem))
+    write_plan(batch, run_id, whole_document(plan), problem_document(plan.problem))
 
 
 def undo_run(batch: Batch, engine: Engine, run_id: str, day: date) -> None:

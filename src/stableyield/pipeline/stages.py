@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from stableyield.allocation import checked
-from stableyield.forecast import WatchedForecaster
+from stableyield.pipeline.forecasting import detail_of, warnings_of, write_forecasts
+from stableyield.pipeline.paying import whole_document
 from stableyield.pipeline.record import (
     Bookings,
     bookings_of,
     write_assessments,
     write_bookings,
     write_decision,
-    write_forecast,
     write_icebox,
 )
 from stableyield.pipeline.summary import summary_of
@@ -132,18 +132,7 @@ def _icebox(going: Going) -> Detail:
 
 
 def _forecast(going: Going) -> Detail:
-    work = going.work
-    forecast = work.inputs.forecast
-    detail: dict[str, Any] = {
-        "method": forecast.method,
-        "model_version": forecast.model_version,
-        "n_known": int(forecast.is_known.sum()),
-        "n_cold_start": int(forecast.cold_start.sum()),
-        "flags": list(forecast.flags),
-    }
-    if isinstance(work.forecaster, WatchedForecaster):
-        detail["verdict"] = work.forecaster.verdict(work.view, forecast.horizon_days).sentence
-    return detail
+    return detail_of(going.work)
 
 
 def _screen(going: Going) -> Detail:
@@ -188,14 +177,14 @@ def _record(going: Going) -> Detail:
         results = going.bookings.results
         if len(results):
             more |= {name: float(results[name].iloc[-1]) for name in ("yield_day", "yield_ytd")}
-    summary = summary_of(plan.to_document(), movement.to_dict(), _warnings(going), more)
+    summary = summary_of(whole_document(plan), movement.to_dict(), _warnings(going), more)
     return {"summary": summary}
 
 
 def _warnings(going: Going) -> list[str]:
     work = going.work
     plan, movement = work.decision
-    found = [f"forced out of {pool_id}" for pool_id in movement.exits]
+    found = [*warnings_of(work), *(f"forced out of {pool_id}" for pool_id in movement.exits)]
     found += [each.detail for each in plan.infeasible_because]
     found += [flag for each in work.book_days for flag in each.flags]
     found += list(work.prepared.flags)
@@ -215,13 +204,17 @@ def _write_record(batch: Batch, going: Going) -> None:
         write_bookings(batch, going.bookings)
 
 
+def _write_forecasts(batch: Batch, going: Going) -> None:
+    write_forecasts(batch, going.work, going.run_id)
+
+
 DECISION: tuple[Stage, ...] = (
     Stage("quality", _quality),
     Stage("books", _books),
     Stage("prefilter", _prefilter),
     Stage("metrics", _metrics),
     Stage("icebox", _icebox, lambda batch, going: write_icebox(batch, going.work)),
-    Stage("forecast", _forecast, lambda batch, going: write_forecast(batch, going.work)),
+    Stage("forecast", _forecast, _write_forecasts),
     Stage("screen", _screen, lambda batch, going: write_assessments(batch, going.work)),
     Stage("allocate", _allocate),
     Stage("verify", _verify),

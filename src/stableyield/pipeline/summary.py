@@ -11,22 +11,18 @@ from datetime import date
 from typing import Any
 
 from stableyield.domain.portfolio import WALLET
+from stableyield.domain.text import printable, shortened
 from stableyield.store import StoreError
 
 _UNDONE = "nothing was decided; the book is as it was"
 _KEPT = "what was recorded is kept; the next start takes the run up again"
 MOST_STEPS = 25
 MOST_WARNINGS = 20
+MOST_OF_A_NAME = 40
+MOST_OF_A_SENTENCE = 1000
+_NAMES = ("symbol", "protocol", "chain")
 
 Document = Mapping[str, Any]
-
-
-def printable(value: object) -> str:
-    """The text on one line; what cannot be printed is an escape, such as U+202E or a line end."""
-    text = str(value)
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
 
 
 def for_slack(text: str) -> str:
@@ -40,8 +36,9 @@ def label_of(place: str, problem: Document) -> str:
         return "wallet"
     for pool in problem["pools"]:
         if pool["pool_id"] == place:
-            return printable(f"{pool['symbol']} ({pool['protocol']}, {pool['chain']}) {place}")
-    return printable(place)
+            symbol, protocol, chain = (shortened(pool[name], MOST_OF_A_NAME) for name in _NAMES)
+            return f"{symbol} ({protocol}, {chain}) {shortened(place)}"
+    return shortened(place)
 
 
 def steps_of(plan: Document, problem: Document) -> list[str]:
@@ -50,8 +47,8 @@ def steps_of(plan: Document, problem: Document) -> list[str]:
     for step in plan["transactions"]:
         if step["type"] == "HOLD":
             continue
-        token = printable(step.get("from_token", step.get("token")))
-        into = f" into {printable(step['to_token'])}" if "to_token" in step else ""
+        token = shortened(step.get("from_token", step.get("token")))
+        into = f" into {shortened(step['to_token'])}" if "to_token" in step else ""
         places = [label_of(step[end], problem) for end in ("from_location", "to_location")]
         way = "" if into else f", {places[0]} -> {places[1]}"
         lines.append(
@@ -68,7 +65,7 @@ def summary_of(
     expected = plan["expected"]
     return {
         "plan_status": plan["status"],
-        "decision": movement["sentence"],
+        "decision": shortened(movement["sentence"], MOST_OF_A_SENTENCE),
         "is_held": movement["is_held"],
         "exits": list(movement["exits"]),
         "aum_before_usd": plan["aum_before_usd"],
@@ -78,7 +75,7 @@ def summary_of(
         "expected_yield_usd": expected["yield_usd"],
         "expected_apy_pct": expected["weighted_apy_pct"],
         "horizon_days": expected["horizon_days"],
-        "warnings": [printable(each) for each in warnings][:MOST_WARNINGS],
+        "warnings": [shortened(each, MOST_OF_A_SENTENCE) for each in warnings][:MOST_WARNINGS],
         **more,
     }
 
@@ -101,7 +98,7 @@ def message_of(
             f"{100 * summary['yield_ytd']:.4f} % this year"
         )
     if summary["exits"]:
-        lines.append(f"left by force: {', '.join(map(printable, summary['exits']))}")
+        lines.append(f"left by force: {', '.join(map(shortened, summary['exits']))}")
     lines += [f"  {step}" for step in steps[:n_steps]]
     if len(steps) > n_steps:
         lines.append(f"  ... and {len(steps) - n_steps} steps more, in the plan file")
@@ -111,14 +108,14 @@ def message_of(
 
 def failure_message(day: date, run_id: str | None, stage: str, error: Exception) -> str:
     """A run that failed, as plain text."""
-    what = printable(getattr(error, "one_line", f"{type(error).__name__}: {error}"))
-    details = [f"  {printable(line)}" for line in getattr(error, "details", ())]
+    what = getattr(error, "one_line", f"{type(error).__name__}: {error}")
+    details = [f"  {shortened(line, MOST_OF_A_SENTENCE)}" for line in getattr(error, "details", ())]
     return (
         "\n".join(
             [
                 f"stableyield {day}: FAILED in stage {stage}",
                 f"run {run_id or 'not begun'}",
-                what,
+                shortened(what, MOST_OF_A_SENTENCE),
                 *details[:MOST_WARNINGS],
                 _KEPT if isinstance(error, StoreError) else _UNDONE,
             ]

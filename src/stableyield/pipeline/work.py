@@ -18,14 +18,19 @@ from stableyield.allocation import Plan, solve
 from stableyield.backtest.day import DayInputs, Prepared, observe, prepare
 from stableyield.config import AllocationParameters
 from stableyield.domain.portfolio import Book
-from stableyield.errors import InputError
+from stableyield.errors import InputError, MissingDataError
 from stableyield.forecast import Forecaster, forecaster
+from stableyield.forecast.drift import Verdict
+from stableyield.forecast.provenance import watched
 from stableyield.forecast.registry import FOREIGN
+from stableyield.forecast.watched_stored import StoredWatch
 from stableyield.market.panel import MarketPanel, MarketView
 from stableyield.pipeline.carry import OBSERVED, BookDay, Snapshot, carry, last_snapshot
+from stableyield.pipeline.forecasting import OF_FILES, StoredForecasts, document_of
 from stableyield.pipeline.journal import flows_of
 from stableyield.pipeline.move_rule import Movement, move_or_hold
 from stableyield.pipeline.options import DayOptions
+from stableyield.pipeline.paying import Payment, pay, with_payment
 from stableyield.pipeline.reconcile import (
     Reconciliation,
     balances_in,
@@ -77,7 +82,7 @@ class DayWork:
         first = self.day - timedelta(days=HISTORY_DAYS)
         if self.snapshot is not None:
             first = min(first, self.snapshot.day)
-        method = FOREIGN if self.options.forecast == FOREIGN else None
+        method = FOREIGN if self.options.forecast in OF_FILES else None
         window = Window(first, self.day, self.known_by, method, self.candidates)
         panel = load_panel(self.engine, window)
         if panel.last_day < self.day:
@@ -98,12 +103,24 @@ class DayWork:
 
     @cached_property
     def candidates(self) -> tuple[str, ...]:
-        """Pools worth loading: those held, and those on approved places whose tokens are priced."""
+        """Pools worth loading: those held, and those on approved places whose tokens are priced.
+
+        Raises
+        ------
+        MissingDataError
+            When no token at all has a price of the last days.
+        """
         since = self.day - timedelta(days=FRESH_PRICE_DAYS)
         prices = read_frame(
             self.engine, "token_prices_daily", known_by=self.known_by, first=since, last=self.day
         )
         priced = set(prices["token"])
+        if not priced:
+            raise MissingDataError(
+                f"no token has a price of the last {FRESH_PRICE_DAYS} days",
+                where=f"day {self.day}",
+                remedy="ingest the prices of the day, or choose a day that has some",
+            )
         booked = set() if self.snapshot is None else set(self.snapshot.book.pool_ids)
         keep = booked | {place for place, _ in self.observed}
         chains, protocols = self.parameters.approved_chains, self.parameters.approved_protocols
@@ -207,9 +224,24 @@ class DayWork:
         return prefilter(self.view, self.parameters, held=self.book.pool_ids)
 
     @cached_property
+    def watch(self) -> StoredWatch:
+        """The forecaster of the options, judged by what it said on earlier days."""
+        watch = watched(forecaster(self.options.forecast))
+        since = self.day - timedelta(days=HISTORY_DAYS)
+        return StoredWatch(
+            watch, StoredForecasts(self.engine, watch.name, since, self.day, self.known_by)
+        )
+
+    @cached_property
     def forecaster(self) -> Forecaster:
-        """Who forecasts."""
-        return forecaster(self.options.forecast)
+        """Who forecasts: a model that may be replaced does so under watch."""
+        watch = self.watch.watch
+        return self.watch if watch.may_replace else watch.model
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """How the forecasts of earlier days turned out."""
+        return self.watch.verdict(self.view, self.inputs.forecast.horizon_days)
 
     @cached_property
     def icebox(self) -> IceboxTracker:
@@ -239,9 +271,21 @@ class DayWork:
         return replace(inputs, tvl_includes_position=self.options.data_include_us)
 
     @cached_property
+    def payment(self) -> Payment:
+        """What the owner is paid beyond what the wallet had.
+
+        Raises
+        ------
+        InputError
+            When it cannot be raised.
+        """
+        whole = prepare(self.inputs, self.book, self.parameters)
+        return pay(whole, self.book_days[-1].owed)
+
+    @cached_property
     def prepared(self) -> Prepared:
-        """What can be done with the book; the backtest's own function."""
-        return prepare(self.inputs, self.book, self.parameters)
+        """What can be done with the book that is left; the backtest's own function."""
+        return prepare(self.inputs, self.payment.book, self.parameters)
 
     @cached_property
     def decision(self) -> tuple[Plan, Movement]:
@@ -251,5 +295,15 @@ class DayWork:
         ------
         InfeasibleError, SolverError
             When there is no plan and ``on_failure`` is ``raise``.
+        InputError
+            When what the owner takes cannot be raised.
         """
-        return move_or_hold(solve(self.prepared.problem), self.parameters.min_gain_usd)
+        plan, movement = move_or_hold(solve(self.prepared.problem), self.parameters.min_gain_usd)
+        return with_payment(self._told(plan), movement, self.payment)
+
+    def _told(self, plan: Plan) -> Plan:
+        """The plan; where another serves than the options name, its explanation says so."""
+        if self.forecaster is not self.watch or not self.verdict.is_fallback:
+            return plan
+        verdict = document_of(self.verdict)
+        return replace(plan, explain=lambda: {**plan.explanation, "forecast_watch": verdict})

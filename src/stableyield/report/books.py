@@ -21,6 +21,7 @@ CLAIRVOYANT = "clairvoyant"
 
 _BOOK_COLUMNS = ("aum_start", "aum_end", "gas_usd", "conversion_usd", "turnover_usd")
 _FLOW_COLUMN = "flow_usd"  # optional: runs without deposits and withdrawals may lack it
+_KNOWN_COLUMNS = ("yield_usd", "price_usd")
 _COLUMNS = {
     "daily_log": (
         *("exec_date", "status", "solver_status", "flags", "yield_usd", "price_usd"),
@@ -41,13 +42,15 @@ def policy_books(
     ------
     ContractError
         When a column is missing, the exec dates are not consecutive or differ between the strategy
-        and a benchmark, or an AUM is unknown.
+        and a benchmark, or an AUM, a yield or a change of prices is unknown.
     """
     for table, columns in _COLUMNS.items():
         if missing := [name for name in columns if name not in getattr(result, table)]:
             raise ContractError(
                 f"column {missing[0]} is missing", where=table, remedy="see docs/formats.md"
             )
+    for name in _KNOWN_COLUMNS:
+        refuse_unknown(result.daily_log, name, "daily_log")
     days = exec_dates(result.daily_log)
     gaps = np.diff(days) != np.timedelta64(1, "D")
     if gaps.any():
@@ -71,6 +74,25 @@ def policy_books(
 def exec_dates(frame: pd.DataFrame) -> NDArray[np.datetime64]:
     """The exec_date column as days, from ISO text, dates or timestamps."""
     return pd.to_datetime(frame["exec_date"]).to_numpy().astype("datetime64[D]")
+
+
+def refuse_unknown(frame: pd.DataFrame, column: str, table: str) -> None:
+    """Every amount of a column is a number: an unknown one is not left out of a sum.
+
+    Raises
+    ------
+    ContractError
+        With the first row that is not, and its day and pool.
+    """
+    unknown = ~np.isfinite(frame[column].to_numpy(dtype=np.float64))
+    if unknown.any():
+        row = int(np.argmax(unknown))
+        pool = f", pool {frame['pool_id'].iloc[row]}" if "pool_id" in frame else ""
+        raise ContractError(
+            f"{column} is {frame[column].iloc[row]}",
+            where=f"{table}, row {row}, day {exec_dates(frame)[row]}{pool}",
+            remedy="an amount is a number; write the table again from the run",
+        )
 
 
 def _policy_days(frame: pd.DataFrame) -> PolicyDays:

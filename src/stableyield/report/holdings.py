@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stableyield.domain.portfolio import WALLET
 from stableyield.errors import ContractError
-from stableyield.report.books import exec_dates
+from stableyield.report.books import exec_dates, refuse_unknown
 
 Floats = NDArray[np.float64]
 
@@ -57,8 +57,9 @@ def shares_of_aum(positions: pd.DataFrame, days: NDArray[np.datetime64], by: str
     Raises
     ------
     ContractError
-        When a day of the log has no position row, not even a wallet.
+        When an amount is unknown, or a day of the log has no position row, not even a wallet.
     """
+    refuse_unknown(positions, "amount_usd", "positions")
     day = exec_dates(positions)
     table = (
         pd.DataFrame({"day": day, "key": positions[by].astype(str), "usd": positions["amount_usd"]})

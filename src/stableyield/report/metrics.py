@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +26,8 @@ from stableyield.report.books import (
 )
 from stableyield.report.holdings import shares_of_aum
 from stableyield.report.luck import deflated_sharpe
-from stableyield.report.performance import BPS, PolicyDays, Undefined, Value
+from stableyield.report.options import MetricOptions
+from stableyield.report.performance import BPS, Floats, PolicyDays, Undefined, Value
 from stableyield.report.regimes import regime_rows
 
 if TYPE_CHECKING:
@@ -39,30 +40,6 @@ _SHORT_MONTH_DAYS = 10
 _HIGH_SHARPE = 10.0
 _LOW_EXPOSURE_PCT = 80.0
 _SURE_PCT = 95.0
-
-
-@dataclass(frozen=True, slots=True)
-class MetricOptions:
-    """What the metrics are measured against and how their uncertainty is drawn.
-
-    Parameters
-    ----------
-    risk_free_apy : float
-        Rate of the Sharpe and Sortino ratios, fraction per year.
-    block_days, draws, seed : int
-        Circular block bootstrap of the net APY.
-    n_trials : int
-        Strategies or parameter sets that were tried before this one was shown, itself included.
-    trials_deviation : float, optional
-        Standard deviation of their annual Sharpe ratios; see `luck.deflated_sharpe`.
-    """
-
-    risk_free_apy: float = 0.0
-    block_days: int = 14
-    draws: int = 2000
-    seed: int = 0
-    n_trials: int = 1
-    trials_deviation: float | None = None
 
 
 _DEFAULT = MetricOptions()
@@ -142,15 +119,13 @@ def compute_metrics(result: BacktestResult, options: MetricOptions = _DEFAULT) -
 def core_metrics(book: PolicyDays, options: MetricOptions = _DEFAULT) -> dict[str, Value]:
     """The metrics of one policy, by the keys of `definitions.DEFINITIONS`."""
     growth, curve, n_days = book.growth, book.curve, len(book.growth)
-    interval = performance.bootstrap_apy(
-        growth, block_days=options.block_days, draws=options.draws, seed=options.seed
-    )
-    low, high = (interval, interval) if isinstance(interval, Undefined) else interval
+    net_apy = performance.apy(growth)
+    low, high = _interval(net_apy, growth, options)
     below, longest = performance.under_water(curve)
     per_year = DAYS_PER_YEAR / n_days / book.average_usd
     flows = np.zeros(0) if book.flow_usd is None else book.flow_usd
     return {
-        "net_apy_pct": _percent(performance.apy(growth)),
+        "net_apy_pct": _percent(net_apy),
         "net_apy_low_pct": _percent(low),
         "net_apy_high_pct": _percent(high),
         "gross_apy_pct": _percent(performance.apy(book.gross_growth)),
@@ -179,6 +154,16 @@ def core_metrics(book: PolicyDays, options: MetricOptions = _DEFAULT) -> dict[st
             )
         ),
     }
+
+
+def _interval(net_apy: Value, growth: Floats, options: MetricOptions) -> tuple[Value, Value]:
+    """Both ends of the net APY's interval; an APY that does not exist has none."""
+    if isinstance(net_apy, Undefined):
+        return net_apy, net_apy
+    found = performance.bootstrap_apy(
+        growth, block_days=options.block_days, draws=options.draws, seed=options.seed
+    )
+    return (found, found) if isinstance(found, Undefined) else found
 
 
 def _percent(value: Value) -> Value:
@@ -218,7 +203,10 @@ def _comparisons(books: Mapping[str, PolicyDays]) -> dict[str, Value]:
 
 
 def _pnl(log: pd.DataFrame) -> dict[str, float]:
-    """Where the profit came from: sums over the days, USD."""
+    """Where the money came from: sums over the days, USD.
+
+    Where days do not carry over each is of its own AUM, and the sum is not the curve's profit.
+    """
     parts = {name: math.fsum(log[name]) for name in ("yield_usd", "price_usd")}
     parts |= {name: -math.fsum(log[name]) for name in ("gas_usd", "conversion_usd")}
     return {**parts, "net_usd": math.fsum(parts.values())}

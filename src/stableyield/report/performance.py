@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 
 BPS = 1e4
 ZERO_VOLATILITY = 1e-12  # of a day; below it a constant growth is only rounded differently
+HIGHEST_LOG_APY = math.log(1e6)  # a rate beyond a million times a year has no meaning
 MOST_COST = 100.0  # multiples of the paid costs beyond which nobody asks
 
 
@@ -174,7 +175,7 @@ def apy(growth: Floats) -> Value:
     factor = float(np.prod(growth))
     if factor <= 0.0:
         return -1.0
-    if math.log(factor) * DAYS_PER_YEAR / len(growth) > math.log(1e6):
+    if math.log(factor) * DAYS_PER_YEAR / len(growth) > HIGHEST_LOG_APY:
         return Undefined(f"growth of {factor:.4g} in {len(growth)} days has no meaningful APY")
     return annualised(factor, len(growth))
 
@@ -205,11 +206,18 @@ def sortino(growth: Floats, risk_free_apy: float = 0.0) -> Value:
 
     The downside deviation is the root of the mean squared shortfall below the rate, over *all*
     days. Sortino and Price (1994), Performance Measurement in a Downside Risk Framework.
+
+    Undefined for one day and where every day grew alike: of equal shortfalls of any size it would
+    be ``-sqrt(365)``.
     """
+    if len(growth) < 2:
+        return Undefined("one day has no ratio: its shortfall would be divided by itself")
     excess = growth - 1.0 - day_return(risk_free_apy)
     downside = float(np.sqrt(np.mean(np.square(np.minimum(excess, 0.0)))))
     if downside < ZERO_VOLATILITY:
         return Undefined("no day fell below the stated rate")
+    if np.ptp(growth) < ZERO_VOLATILITY:
+        return Undefined("every day fell short alike: the ratio is the same whatever the shortfall")
     return float(np.mean(excess)) / downside * math.sqrt(DAYS_PER_YEAR)
 
 
@@ -257,9 +265,12 @@ def bootstrap_apy(
     starts = rng.integers(0, n_days, size=(draws, n_blocks + 1))
     whole = (running[block_days : block_days + n_days] - running[:n_days])[starts[:, :n_blocks]]
     part = (running[rest : rest + n_days] - running[:n_days])[starts[:, n_blocks]]
-    total = whole.sum(axis=1) + part
+    log_apy = (whole.sum(axis=1) + part) * (DAYS_PER_YEAR / n_days)
     tails = ((1.0 - level) / 2.0, (1.0 + level) / 2.0)
-    low, high = np.quantile(np.expm1(total * (DAYS_PER_YEAR / n_days)), tails)
+    if float(np.quantile(log_apy, tails[1])) > HIGHEST_LOG_APY:
+        return Undefined("the growth of the best draws has no meaningful APY")
+    # no draw above the upper tail changes it, but one that overflows would be infinite
+    low, high = np.quantile(np.expm1(np.minimum(log_apy, 2.0 * HIGHEST_LOG_APY)), tails)
     return float(low), float(high)
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from stableyield.screening.filters import (
-    PoolForecasts,
-    final_filter,
-    prefilter,
-    screen,
-    screen_book,
-)
+from stableyield.screening.filters import final_filter, prefilter, screen, screen_book
 from stableyield.screening.findings import Finding, QualityReport, Severity
+from stableyield.screening.forecast_rules import PoolForecasts
 from stableyield.screening.groups import RiskGroups, classify, risk_groups
-from stableyield.screening.held import HeldPools
+from stableyield.screening.held import HeldPlaces, HeldPools
 from stableyield.screening.icebox import IceboxLog, IceboxTracker, icebox_history
+from stableyield.screening.icebox_days import IceboxDays
 from stableyield.screening.icebox_frame import icebox_from_prices_frame
 from stableyield.screening.icebox_machine import IceboxEvent, IceboxGap, IceboxOverride
 from stableyield.screening.quality import assess, critical_findings
@@ -22,7 +18,9 @@ __all__ = [
     "Consequence",
     "Finding",
     "Flag",
+    "HeldPlaces",
     "HeldPools",
+    "IceboxDays",
     "IceboxEvent",
     "IceboxGap",
     "IceboxLog",

@@ -13,48 +13,47 @@ the rules, and what to do about each.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stableyield.errors import InputError
-from stableyield.market.panel import LIST_TIMEOUT_DAYS
+from stableyield.screening.forecast_rules import (
+    PoolForecasts,
+    forecast_verdicts,
+    is_known,
+    last_tvl_usd,
+    unchecked_flag,
+)
 from stableyield.screening.groups import risk_groups
-from stableyield.screening.quality import impossible_values
-from stableyield.screening.result import Consequence, Flag, Rule, Screening, Verdict
+from stableyield.screening.pool_rules import (
+    data_verdicts,
+    listed_verdict,
+    outside_places,
+    pair_ratio_verdict,
+    place_verdicts,
+)
+from stableyield.screening.result import Rule, Screening
 from stableyield.screening.token_rules import PoolTokens, icebox_verdicts, token_verdicts
 
 if TYPE_CHECKING:
     from stableyield.config import AllocationParameters
     from stableyield.market.panel import MarketView
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-TVL_BELIEF_FACTOR = 5.0  # a TVL forecast above this multiple of the last actual is not believed
-HISTORY_WINDOW_DAYS = 30
-_RATIO_TOLERANCE = 1e-9  # 1/3 must pass a limit of 0.5 * 2/3
-_PCT_TOLERANCE = 1e-9  # 0.55 % must pass a limit of 0.0055
-_PCT_PER_FRACTION = 100.0
-
-
-@dataclass(frozen=True, eq=False)
-class PoolForecasts:
-    """What is expected of each pool, aligned with the pools of a view.
-
-    Attributes
-    ----------
-    apy_pct : ndarray of shape (n_pools,)
-        Forecast APY in percent; NaN where there is no forecast.
-    tvl_usd : ndarray of shape (n_pools,)
-        Forecast TVL in USD; NaN where there is no forecast.
-    """
-
-    apy_pct: Floats
-    tvl_usd: Floats
+__all__ = [
+    "PoolForecasts",
+    "final_filter",
+    "is_known",
+    "outside_places",
+    "prefilter",
+    "screen",
+    "screen_book",
+]
 
 
 def screen(
@@ -111,11 +110,11 @@ def prefilter(
         is_held=_held_columns(view, holdings),
         groups=risk_groups(view.pool_series.apy_pct, parameters),
         verdicts=(
-            _listed(view),
-            *_approved_places(view, parameters),
+            listed_verdict(view),
+            *place_verdicts(view, parameters),
             *by_token,
-            _pair_ratio(view, parameters),
-            *_data_rules(view, parameters),
+            pair_ratio_verdict(view, parameters),
+            *data_verdicts(view, parameters),
         ),
         flags=flags,
         gone=tuple(sorted(holdings.difference(view.pool_index))),
@@ -194,26 +193,14 @@ def final_filter(
         When view, screening and forecasts do not belong together, or it was final already.
     """
     _check_belongs(view, prefiltered, forecasts)
-    tvl_actual_usd = _last_known(view.pool_series.tvl_usd[-LIST_TIMEOUT_DAYS:])
+    tvl_actual_usd = last_tvl_usd(view)
+    needed = prefiltered.needs_forecast
+    by_forecast = forecast_verdicts(forecasts, tvl_actual_usd, parameters, needed)
     by_icebox, icebox_flag = icebox_verdicts(PoolTokens.of(view), parameters, iceboxed, unjudged)
-    unchecked = np.isfinite(forecasts.tvl_usd) & np.isnan(tvl_actual_usd)
     return replace(
         prefiltered,
-        verdicts=(
-            *prefiltered.verdicts,
-            *_forecast_rules(forecasts, tvl_actual_usd, parameters, prefiltered.needs_forecast),
-            by_icebox,
-        ),
-        flags=(
-            *prefiltered.flags,
-            Verdict(
-                Flag.TVL_UNCHECKED,
-                unchecked,
-                f"TVL forecast of {{:,.0f}} USD, but no actual TVL in {LIST_TIMEOUT_DAYS} days",
-                forecasts.tvl_usd,
-            ),
-            icebox_flag,
-        ),
+        verdicts=(*prefiltered.verdicts, *by_forecast, by_icebox),
+        flags=(*prefiltered.flags, unchecked_flag(forecasts, tvl_actual_usd), icebox_flag),
         is_final=True,
     )
 
@@ -223,160 +210,6 @@ def _held_columns(view: MarketView, held: Collection[str]) -> Bools:
     result = np.zeros(len(view.pools), dtype=bool)
     result[[view.pool_index[pool_id] for pool_id in held if pool_id in view.pool_index]] = True
     return result
-
-
-def is_known(forecasts: PoolForecasts) -> Bools:
-    """Pools whose APY and TVL are both forecast; shape (n_pools,)."""
-    return np.isfinite(forecasts.apy_pct) & np.isfinite(forecasts.tvl_usd)
-
-
-def _listed(view: MarketView) -> Verdict:
-    """Off the live list: dated out, inactive, or without a row for a week."""
-    off = ~view.is_listed
-    ages = view.row_age_days
-    why = {}
-    for i in np.flatnonzero(off).tolist():
-        pool = view.pools[i]
-        if not pool.is_active:
-            why[i] = "inactive"
-        elif pool.listed_until is not None and view.day > pool.listed_until:
-            why[i] = f"delisted after {pool.listed_until}"
-        elif pool.listed_from is not None and view.day < pool.listed_from:
-            why[i] = "not listed yet"
-        else:
-            why[i] = f"off the list: no row for {ages[i]} days"
-    return Verdict(Rule.LISTED, off, "{}", why, Consequence.EXIT)
-
-
-def _approved_places(view: MarketView, parameters: AllocationParameters) -> tuple[Verdict, ...]:
-    """Chain and protocol are approved; upper and lower case do not matter."""
-    verdicts = []
-    for rule, outside in outside_places(view, parameters):
-        name = "chain" if rule == Rule.CHAIN else "protocol"
-        which = {i: getattr(view.pools[i], name) for i in np.flatnonzero(outside).tolist()}
-        text = f"{{}} is not in {rule}"
-        verdicts.append(Verdict(rule, outside, text, which, Consequence.EXIT))
-    return tuple(verdicts)
-
-
-def outside_places(
-    view: MarketView, parameters: AllocationParameters
-) -> Iterator[tuple[Rule, Bools]]:
-    """Pools whose chain or protocol is not approved, by each rule in use; shape (n_pools,)."""
-    if known := frozenset(name.casefold() for name in parameters.approved_chains):
-        outside = [pool.chain.casefold() not in known for pool in view.pools]
-        yield Rule.CHAIN, np.array(outside, dtype=bool)
-    if known := frozenset(name.casefold() for name in parameters.approved_protocols):
-        outside = [pool.protocol.casefold() not in known for pool in view.pools]
-        yield Rule.PROTOCOL, np.array(outside, dtype=bool)
-
-
-def _pair_ratio(view: MarketView, parameters: AllocationParameters) -> Verdict:
-    """The smallest share of a token in a pool of several, scaled by 2/n for n tokens."""
-    n_tokens = view.directory.n_tokens
-    scaled = view.directory.smallest_share * n_tokens / 2.0
-    low = parameters.pool_pair_tvl_ratio_min - _RATIO_TOLERANCE
-    high = parameters.pool_pair_tvl_ratio_max + _RATIO_TOLERANCE
-    unbalanced = (n_tokens > 1) & ((scaled < low) | (scaled > high))
-    return Verdict(
-        Rule.PAIR_RATIO,
-        unbalanced,
-        "smallest token share, scaled to two tokens, is {:.4g}; allowed are "
-        f"{parameters.pool_pair_tvl_ratio_min:g} to {parameters.pool_pair_tvl_ratio_max:g}",
-        scaled,
-        Consequence.WITHDRAW_ONLY,
-    )
-
-
-def _data_rules(view: MarketView, parameters: AllocationParameters) -> tuple[Verdict, ...]:
-    """What the pool's own rows must have: no source flag, history, a row today, sane values."""
-    series = view.pool_series
-    needed = parameters.min_history_days
-    # twice the need, so that a pool with gaps is not held to an unbroken history
-    window = max(HISTORY_WINDOW_DAYS, 2 * needed)
-    n_known = np.isfinite(series.apy_pct[-window:]).sum(axis=0)
-    ages = view.row_age_days
-    apy_pct, tvl_usd = series.apy_pct[-1], series.tvl_usd[-1]
-    impossible = impossible_values(view)
-    which = {
-        i: f"APY {apy_pct[i]:g} %, TVL {tvl_usd[i]:,.0f} USD"
-        for i in np.flatnonzero(impossible).tolist()
-    }
-    return (
-        Verdict(
-            Rule.FILTERED_OUT,
-            series.is_filtered_out[-1] > 0.0,
-            "its source marks it as filtered out",
-            series.is_filtered_out[-1],
-            Consequence.WITHDRAW_ONLY,
-        ),
-        Verdict(
-            Rule.HISTORY,
-            n_known < needed,
-            f"{{}} days with an APY in the last {window}; {needed} are needed",
-            n_known,
-            Consequence.WITHDRAW_ONLY,
-        ),
-        Verdict(
-            Rule.STALE, ages > 0, "no row today; the last is {} days old", ages, Consequence.FREEZE
-        ),
-        Verdict(Rule.IMPOSSIBLE, impossible, "cannot be true: {}", which, Consequence.FREEZE),
-    )
-
-
-def _forecast_rules(
-    forecasts: PoolForecasts,
-    tvl_actual_usd: Floats,
-    parameters: AllocationParameters,
-    needs_forecast: Bools,
-) -> tuple[Verdict, ...]:
-    """What the forecast must be. Comparisons with NaN are false: the first rule covers it."""
-    apy_pct, tvl_usd = forecasts.apy_pct, forecasts.tvl_usd
-    missing = needs_forecast & ~is_known(forecasts)
-    least_apy_pct = parameters.pool_apy_limit * _PCT_PER_FRACTION
-    least_tvl_usd = parameters.pool_tvl_limit
-    ratio = np.divide(
-        tvl_usd, tvl_actual_usd, out=np.full_like(tvl_usd, np.inf), where=tvl_actual_usd != 0.0
-    )
-    limited = Consequence.WITHDRAW_ONLY
-    return (
-        Verdict(
-            Rule.FORECAST,
-            missing,
-            "no forecast of both APY and TVL (APY is {:.4g} %)",
-            apy_pct,
-            Consequence.FREEZE,
-        ),
-        Verdict(
-            Rule.APY,
-            apy_pct < least_apy_pct - _PCT_TOLERANCE,
-            f"forecast APY {{:.4g}} % is below {least_apy_pct:g} %",
-            apy_pct,
-            limited,
-        ),
-        Verdict(
-            Rule.TVL,
-            tvl_usd < least_tvl_usd,
-            f"forecast TVL {{:,.0f}} USD is below {least_tvl_usd:,.0f} USD",
-            tvl_usd,
-            limited,
-        ),
-        Verdict(
-            Rule.TVL_SANITY,
-            tvl_usd > TVL_BELIEF_FACTOR * tvl_actual_usd,
-            f"forecast TVL is {{:.3g}} times the last actual; above {TVL_BELIEF_FACTOR:g} times it "
-            "is not believed",
-            ratio,
-            limited,
-        ),
-    )
-
-
-def _last_known(values: Floats) -> Floats:
-    """Last finite value of each column; NaN where there is none."""
-    known = np.isfinite(values)[::-1]
-    found: Floats = np.take_along_axis(values[::-1], known.argmax(axis=0)[None], axis=0)[0]
-    return np.where(known.any(axis=0), found, np.nan)
 
 
 def _check_belongs(view: MarketView, prefiltered: Screening, forecasts: PoolForecasts) -> None:

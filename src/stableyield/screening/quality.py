@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stableyield.screening.findings import Finding, QualityReport, Severity
-from stableyield.screening.token_rules import PoolTokens
+from stableyield.screening.token_rules import PoolTokens, unpriced_tokens
 
 if TYPE_CHECKING:
     from stableyield.market.panel import MarketView
@@ -134,21 +134,19 @@ def _is_live(day: _Day) -> bool:
     view, tokens = day.view, PoolTokens.of(day.view)
     if int(day.has_row.sum()) < max(1.0, UNIVERSE_LEAST_SHARE * len(view.pools)):
         return False
-    price_usd = tokens.take(view.token_series.close_usd[-1])
-    return bool((view.is_listed[tokens.pool] & (price_usd > 0.0) & (price_usd < np.inf)).any())
+    return bool((view.is_listed[tokens.pool] & ~unpriced_tokens(view, tokens)).any())
 
 
 def _no_rows(day: _Day) -> Iterator[Finding]:
     n_pools = len(day.view.pools)
     if not day.has_row.any():
-        yield Finding(
-            check="freshness",
-            severity=Severity.CRITICAL,
-            count=n_pools,
-            checked=n_pools,
-            what=f"none of {n_pools} pools has a row for {day.view.day}",
-            action="fetch the day's pool rows, then run again",
-        )
+        what = f"none of {n_pools} pools has a row for {day.view.day}"
+        yield _all_of("freshness", n_pools, what, "fetch the day's pool rows, then run again")
+
+
+def _all_of(check: str, n_pools: int, what: str, action: str) -> Finding:
+    """Nothing is there of what is needed of every pool."""
+    return Finding(check, Severity.CRITICAL, n_pools, n_pools, what, action)
 
 
 def _missing_rows(day: _Day) -> Iterator[Finding]:
@@ -314,14 +312,8 @@ def _forecasts(day: _Day) -> Iterator[Finding]:
     missing = day.is_used & ~np.isfinite(day.forecast_apy_pct)
     if missing.any() and missing.sum() == day.is_used.sum():
         n_pools = int(missing.sum())
-        yield Finding(
-            check="forecasts",
-            severity=Severity.CRITICAL,
-            count=n_pools,
-            checked=n_pools,
-            what=f"none of {n_pools} pools has a forecast",
-            action="run the forecast for this day, then run again",
-        )
+        what = f"none of {n_pools} pools has a forecast"
+        yield _all_of("forecasts", n_pools, what, "run the forecast for this day, then run again")
         return
     yield from day.of_pools(
         "forecasts", missing, "{} pools have no forecast", "not bought; frozen where held"

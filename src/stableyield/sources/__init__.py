@@ -11,6 +11,7 @@ from stableyield.sources.ask import Freshness
 from stableyield.sources.base import Fetched, Provenance, Source, Span
 from stableyield.sources.bulk import BulkOutcome, BulkSettings, fetch_all
 from stableyield.sources.cache import ReplyCache
+from stableyield.sources.candles import CMC_IDS, CandlePrices, candle_ids
 from stableyield.sources.clock import Clock, system_clock
 from stableyield.sources.defillama import PoolHistory, PoolKey, PoolUniverse
 from stableyield.sources.failures import (
@@ -23,12 +24,13 @@ from stableyield.sources.failures import (
 from stableyield.sources.gas import GasOracle, gas_table, read_eth_price_export, read_gas_export
 from stableyield.sources.http import HttpClient, HttpSettings
 from stableyield.sources.lend_borrow import LendBorrowHistory, LendBorrowSnapshot
-from stableyield.sources.prices import COINGECKO_IDS, CandlePrices, CoinCloses, StablecoinCloses
+from stableyield.sources.prices import COINGECKO_IDS, CoinCloses, StablecoinCloses
 from stableyield.sources.retry import RetryPolicy
 from stableyield.sources.urls import ProviderUrls
 from stableyield.sources.wallet import WalletBalances, read_balances
 
 __all__ = [
+    "CMC_IDS",
     "COINGECKO_IDS",
     "AaveRates",
     "AaveReserve",
@@ -60,6 +62,7 @@ __all__ = [
     "Span",
     "StablecoinCloses",
     "WalletBalances",
+    "candle_ids",
     "fetch_all",
     "gas_table",
     "read_balances",

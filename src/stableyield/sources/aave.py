@@ -103,9 +103,7 @@ class AaveRates:
         }
         body = {"query": _QUERY, "variables": {"supply": one, "borrow": one}}
         request = Request(SOURCE, "rates", self.url, self.market.pool_id, body=body)
-        return ask(
-            self.client, request, lambda value: self._read(value, span, request), self.freshness
-        )
+        return ask(self.client, request, self._read, span, self.freshness)
 
     def _window(self, span: Span) -> str:
         age_days = (self.client.clock.utc_now().date() - span.first).days
@@ -132,16 +130,7 @@ class AaveRates:
         supply = _rates(data, "supplyAPYHistory", request, cleaning)
         borrow = _rates(data, "borrowAPYHistory", request, cleaning)
         frame = pd.concat([supply, borrow], axis=1, keys=["supply_apr_pct", "borrow_apr_pct"])
-        dated = (
-            frame.rename_axis("date")
-            .reset_index()
-            .assign(
-                market_id=self.market.pool_id,
-                chain=self.market.chain,
-                protocol=self.market.protocol,
-                symbol=self.market.symbol,
-            )
-        )
+        dated = frame.rename_axis("date").reset_index().assign(**self.market.market_columns)
         dated = in_span(dated, span, self.client.clock.utc_now().date(), cleaning)
         tables = checked("lend_borrow_daily", dated, request, cleaning)
         sentence = "Rates of Aave's own interface are averages, and were converted from APY."

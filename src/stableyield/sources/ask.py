@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import pandas as pd
 
-from stableyield.sources.base import Fetched, Provenance
+from stableyield.sources.base import Fetched, Provenance, Span
 from stableyield.sources.http import HttpClient, Reply
 from stableyield.sources.payload import Cleaning, parse_json
 from stableyield.sources.request import Request
@@ -58,34 +59,50 @@ TODAY = Freshness()
 def ask(
     client: HttpClient,
     request: Request,
-    read: Callable[[Any], Reading],
+    read: Callable[[Any, Span, Request], Reading],
+    span: Span,
     freshness: Freshness = TODAY,
 ) -> Fetched:
-    """Ask for history: an answer of today will do.
+    """Ask for the history of ``span``: an answer of today will do.
 
     Raises
     ------
     SourceError
         When the provider fails or ``read`` does not accept its answer.
     """
-    reply = client.fetch(
+    return fetched_of([reply_of(client, request, read, span, freshness)])
+
+
+def reply_of(
+    client: HttpClient,
+    request: Request,
+    read: Callable[[Any, Span, Request], Reading],
+    span: Span,
+    freshness: Freshness = TODAY,
+) -> Reply[Reading]:
+    """As `ask`, for a source that needs several answers."""
+    return client.fetch(
         request,
-        lambda body: read(parse_json(body, request)),
+        lambda body: read(parse_json(body, request), span, request),
         refresh=freshness.refresh,
         keep_days=freshness.keep_days,
     )
-    return fetched_of([reply])
 
 
-def ask_now(client: HttpClient, request: Request, read: Callable[[Any], Reading]) -> Fetched:
-    """Ask for what is now: an answer from disk will do for an hour.
+def ask_now(
+    client: HttpClient,
+    request: Request,
+    read: Callable[[Any, date, Request], Reading],
+    day: date,
+) -> Fetched:
+    """Ask for what is now, as of ``day``: an answer from disk will do for an hour.
 
     Raises
     ------
     SourceError
         When the provider fails or ``read`` does not accept its answer.
     """
-    return fetched_of([reply_now(client, request, read)])
+    return fetched_of([reply_now(client, request, lambda value: read(value, day, request))])
 
 
 def reply_now(

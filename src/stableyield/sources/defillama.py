@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from stableyield.errors import MissingDataError
-from stableyield.market.layouts.panel import rate_convention, read_panel_layout
+from stableyield.market.layouts.panel import read_panel_layout
+from stableyield.market.layouts.projects import rate_convention
 from stableyield.market.layouts.symbols import resolve_symbol
 from stableyield.sources.ask import TODAY, Freshness, Reading, ask, ask_now
 from stableyield.sources.base import Fetched, Span
@@ -62,6 +63,16 @@ class PoolKey:
     chain: str
     symbol: str
 
+    @property
+    def market_columns(self) -> dict[str, str]:
+        """The columns of ``lend_borrow_daily`` that say which market a row is of."""
+        return {
+            "market_id": self.pool_id,
+            "chain": self.chain,
+            "protocol": self.protocol,
+            "symbol": self.symbol,
+        }
+
 
 @dataclass(frozen=True)
 class PoolUniverse:
@@ -104,7 +115,7 @@ class PoolUniverse:
         """
         day = snapshot_day(span, self.client.clock.utc_now(), self.name)
         request = Request(SOURCE, "pools", joined(self.base_url, "pools"))
-        return ask_now(self.client, request, lambda value: self._read(value, day, request))
+        return ask_now(self.client, request, self._read, day)
 
     def _read(self, value: Any, day: date, request: Request) -> Reading:
         rows = records(member(value, "data", request), request)
@@ -180,9 +191,7 @@ class PoolHistory:
         """
         pool_id = self.pool.pool_id
         request = Request(SOURCE, "chart", joined(self.base_url, "chart", pool_id), pool_id)
-        return ask(
-            self.client, request, lambda value: self._read(value, span, request), self.freshness
-        )
+        return ask(self.client, request, self._read, span, self.freshness)
 
     def _read(self, value: Any, span: Span, request: Request) -> Reading:
         rows = records(member(value, "data", request), request)

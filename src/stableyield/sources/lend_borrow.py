@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import SecretStr
 
 from stableyield.domain.rates import apy_to_apr
-from stableyield.market.layouts.panel import rate_convention
+from stableyield.market.layouts.projects import rate_convention
 from stableyield.sources.ask import TODAY, Freshness, Reading, ask, ask_now
 from stableyield.sources.base import Fetched, Span
 from stableyield.sources.defillama import SOURCE, YIELDS_URL, PoolKey, snapshot_day
@@ -91,10 +91,7 @@ class LendBorrowHistory:
         SourceError
             When the provider fails or changed its format.
         """
-        request = self._request()
-        return ask(
-            self.client, request, lambda value: self._read(value, span, request), self.freshness
-        )
+        return ask(self.client, self._request(), self._read, span, self.freshness)
 
     def _request(self) -> Request:
         pool_id, secret = self.market.pool_id, None
@@ -117,10 +114,7 @@ class LendBorrowHistory:
         protocol = self.market.protocol
         frame = pd.DataFrame(_numbers(rows, (_RATES, APY_PCT), request, cleaning)).assign(
             date=moments_of(rows, "timestamp", request),
-            market_id=self.market.pool_id,
-            chain=self.market.chain,
-            protocol=protocol,
-            symbol=self.market.symbol,
+            **self.market.market_columns,
             **_numbers(rows, (_SIZES, USD), request, cleaning),
         )
         convention = np.full(len(frame), rate_convention(protocol), dtype=object)
@@ -165,7 +159,7 @@ class LendBorrowSnapshot:
         """
         day = snapshot_day(span, self.client.clock.utc_now(), self.name)
         request = Request(SOURCE, "lendBorrow", joined(self.base_url, "lendBorrow"))
-        return ask_now(self.client, request, lambda value: self._read(value, day, request))
+        return ask_now(self.client, request, self._read, day)
 
     def _read(self, value: Any, day: date, request: Request) -> Reading:
         rows = records(value, request)

@@ -1,8 +1,8 @@
-"""Daily token prices: DefiLlama's closes (keyless) and CoinMarketCap's candles (paid).
+"""Daily token prices: DefiLlama's closes (keyless).
 
 A record of DefiLlama's stablecoin prices dated D 00:00 holds the price at the **end** of D. A
 point of its coins chart holds the price at its own moment: points are asked for at the last second
-of each day. A CoinMarketCap candle closes at 23:59:59 of its day.
+of each day.
 """
 
 from __future__ import annotations
@@ -13,38 +13,30 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from pydantic import SecretStr
 
 from stableyield.errors import ParameterError
-from stableyield.sources.ask import TODAY, Freshness, Reading, ask, fetched_of
+from stableyield.sources.ask import TODAY, Freshness, Reading, ask
 from stableyield.sources.base import Fetched, Span
-from stableyield.sources.failures import KeyRefusedError, ProviderError
 from stableyield.sources.http import HttpClient
 from stableyield.sources.payload import (
     PRICE_USD,
-    Bounds,
     Cleaning,
-    Records,
     bad_shape,
     checked,
     in_span,
     member,
     moments_of,
     numbers_of,
-    parse_json,
     records,
     seconds_of,
     shown,
     values_of,
 )
-from stableyield.sources.request import Request, Secret, joined
+from stableyield.sources.request import Request, joined
 
 STABLECOINS_URL = "https://stablecoins.llama.fi"
 COINS_URL = "https://coins.llama.fi"
-CMC_URL = "https://pro-api.coinmarketcap.com"
-CMC_KEY_SETTING = "STABLEYIELD_CMC_KEY"
 
 # Identifiers of CoinGecko, under which DefiLlama lists stablecoins.
 COINGECKO_IDS: Mapping[str, str] = MappingProxyType(
@@ -65,8 +57,6 @@ COINGECKO_IDS: Mapping[str, str] = MappingProxyType(
         "ripple-usd": "RLUSD",
     }
 )
-_MARKET_CAP_USD = Bounds(1e-6, 1e13)  # CoinMarketCap writes 0 where it does not know
-_CANDLE = {name: f"{name}_usd" for name in ("open", "high", "low", "close")}
 _BEFORE_CLOSE, _AFTER_CLOSE = timedelta(hours=6), timedelta(minutes=15)
 
 
@@ -104,9 +94,7 @@ class StablecoinCloses:
         request = Request(
             "defillama", "stablecoinprices", joined(self.base_url, "stablecoinprices")
         )
-        return ask(
-            self.client, request, lambda value: self._read(value, span, request), self.freshness
-        )
+        return ask(self.client, request, self._read, span, self.freshness)
 
     def _read(self, value: Any, span: Span, request: Request) -> Reading:
         days = records(value, request)
@@ -129,7 +117,7 @@ class StablecoinCloses:
             }
         )
         frame = in_span(frame, span, self.client.clock.utc_now().date(), cleaning)
-        return _priced(frame, len(days), request, cleaning)
+        return priced(frame, len(days), request, cleaning)
 
 
 @dataclass(frozen=True)
@@ -174,9 +162,7 @@ class CoinCloses:
         request = Request(
             "defillama", "coins-chart", joined(self.base_url, "chart", coins), coins, params
         )
-        return ask(
-            self.client, request, lambda value: self._read(value, span, request), self.freshness
-        )
+        return ask(self.client, request, self._read, span, self.freshness)
 
     def _read(self, value: Any, span: Span, request: Request) -> Reading:
         coins = member(value, "coins", request)
@@ -205,108 +191,7 @@ class CoinCloses:
             return Reading({}, 0, cleaning)
         frame = pd.concat(parts, ignore_index=True)
         frame = in_span(frame, span, self.client.clock.utc_now().date(), cleaning)
-        return _priced(frame, n_rows, request, cleaning)
-
-
-@dataclass(frozen=True)
-class CandlePrices:
-    """CoinMarketCap's daily candles; table ``prices_daily`` with open, high, low and volume.
-
-    Parameters
-    ----------
-    client : HttpClient
-    key : SecretStr, optional
-        Without it nothing is asked.
-    tokens : mapping of str to str
-        Token by CoinMarketCap id (a number, as text): symbols are shared by several coins.
-    base_url : str
-    freshness : Freshness
-    """
-
-    client: HttpClient
-    key: SecretStr | None
-    tokens: Mapping[str, str]
-    base_url: str = CMC_URL
-    freshness: Freshness = TODAY
-
-    @property
-    def name(self) -> str:
-        """Provider and route."""
-        return "coinmarketcap ohlcv"
-
-    def fetch(self, span: Span) -> Fetched:
-        """Candles of ``span``, one request a token.
-
-        Raises
-        ------
-        KeyRefusedError
-            When there is no key, or it is not taken.
-        SourceError
-            When the provider fails or changed its format.
-        """
-        if self.key is None:
-            raise KeyRefusedError(
-                "this provider needs a key",
-                source="coinmarketcap",
-                where=self.name,
-                remedy=f"set {CMC_KEY_SETTING}, or use DefiLlama's closes (without lows)",
-            )
-        secret = Secret(self.key, "header", "X-CMC_PRO_API_KEY", CMC_KEY_SETTING)
-        replies = []
-        for coin, token in sorted(self.tokens.items()):
-            request = self._request(coin, span, secret)
-
-            def read(body: bytes, request: Request = request, token: str = token) -> Reading:
-                return self._read(parse_json(body, request), token, span, request)
-
-            replies.append(
-                self.client.fetch(
-                    request,
-                    read,
-                    refresh=self.freshness.refresh,
-                    keep_days=self.freshness.keep_days,
-                )
-            )
-        return fetched_of(replies)
-
-    def _request(self, coin: str, span: Span, secret: Secret) -> Request:
-        params = {
-            "id": coin,
-            "interval": "daily",
-            "time_start": str(span.first - timedelta(days=1)),  # it answers from the day after
-            "time_end": str(span.last),
-            "count": str(span.n_days + 1),
-        }
-        url = joined(self.base_url, "v2", "cryptocurrency", "ohlcv", "historical")
-        return Request("coinmarketcap", "ohlcv", url, coin, params, secret=secret)
-
-    def _read(self, value: Any, token: str, span: Span, request: Request) -> Reading:
-        status = member(value, "status", request)
-        if code := member(status, "error_code", request):
-            said = request.masked(str(status.get("error_message")))
-            raise ProviderError(
-                f"error {shown(code)}: {said}",
-                source=request.source,
-                status=200,
-                where=request.where,
-                remedy="check the id and the plan",
-            )
-        quotes = records(_quotes(member(value, "data", request), request), request)
-        usd = [member(by, "USD", request) for by in values_of(quotes, "quote", request)]
-        cleaning = Cleaning()
-        frame = pd.DataFrame(
-            {
-                "token": token,
-                "date": moments_of(quotes, "time_close", request),
-                **{
-                    name: numbers_of(usd, theirs, request, cleaning, PRICE_USD)
-                    for theirs, name in _CANDLE.items()
-                },
-                "market_cap_usd": _market_caps(usd, request, cleaning),
-            }
-        )
-        frame = in_span(frame, span, self.client.clock.utc_now().date(), cleaning)
-        return _priced(_possible(frame, cleaning), len(quotes), request, cleaning)
+        return priced(frame, n_rows, request, cleaning)
 
 
 def _items(by_coin: Any, day: int, request: Request) -> list[tuple[str, Any]]:
@@ -328,31 +213,7 @@ def _closing_days(moments: pd.Series[Any]) -> pd.Series[Any]:
     return days.where(moments >= ends - _BEFORE_CLOSE)
 
 
-def _quotes(data: Any, request: Request) -> Any:
-    """The quotes of the one coin in ``data``, which is it or holds it under its id."""
-    if isinstance(data, dict) and "quotes" not in data and len(data) == 1:
-        data = next(iter(data.values()))
-    if isinstance(data, list) and len(data) == 1:
-        data = data[0]
-    return member(data, "quotes", request)
-
-
-def _market_caps(usd: Records, request: Request, cleaning: Cleaning) -> np.ndarray[Any, Any]:
-    known = [{"market_cap": row.get("market_cap") or None} for row in usd]
-    return numbers_of(known, "market_cap", request, cleaning, _MARKET_CAP_USD)
-
-
-def _possible(frame: pd.DataFrame, cleaning: Cleaning) -> pd.DataFrame:
-    """Candles whose low and high do not hold open and close lose their low and high."""
-    inside = frame[["open_usd", "close_usd"]]
-    wrong = (frame["low_usd"] > inside.min(axis=1)) | (frame["high_usd"] < inside.max(axis=1))
-    cleaning.add("candles whose low or high is impossible", int(wrong.sum()))
-    return frame.assign(
-        low_usd=frame["low_usd"].mask(wrong), high_usd=frame["high_usd"].mask(wrong)
-    )
-
-
-def _priced(frame: pd.DataFrame, n_rows: int, request: Request, cleaning: Cleaning) -> Reading:
+def priced(frame: pd.DataFrame, n_rows: int, request: Request, cleaning: Cleaning) -> Reading:
     """Only rows with a close: a day without one has no row."""
-    priced = frame[frame["close_usd"].notna()].reset_index(drop=True)
-    return Reading(checked("prices_daily", priced, request, cleaning), n_rows, cleaning)
+    known = frame[frame["close_usd"].notna()].reset_index(drop=True)
+    return Reading(checked("prices_daily", known, request, cleaning), n_rows, cleaning)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stableyield.sources.aave import AAVE_URL
+from stableyield.sources.candles import CMC_URL
 from stableyield.sources.defillama import YIELDS_URL
 from stableyield.sources.etherscan import ETHERSCAN_URL
 from stableyield.sources.lend_borrow import PRO_URL
-from stableyield.sources.prices import CMC_URL, COINS_URL, STABLECOINS_URL
+from stableyield.sources.prices import COINS_URL, STABLECOINS_URL
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stableyield.config import canonical_json
 from stableyield.errors import ContractError
 from stableyield.market.columns import Origin, is_missing, to_flags, to_numbers, to_timestamps
-from stableyield.store.schema import stored_name
+from stableyield.store.schema import UNKNOWN_HORIZON, stored_name
 from stableyield.store.tables import Kind, RevisedTable
 
 Array: TypeAlias = NDArray[Any]
@@ -79,8 +79,10 @@ def columns_of(
             array = _pools(column, pool_keys, digest, origin)
         else:
             array = _array(column, kind, origin)
-            _refuse_empty(array, name, origin, needed=name in table.key or name in table.needed)
+            _refuse_empty(array, name, origin, needed=_is_needed(table, name))
             digest.update(_bytes(array, column, origin))
+            if kind == "horizon":
+                array = np.where(np.isnan(array), UNKNOWN_HORIZON, array)
             if name in table.key and array.dtype != object:
                 array = array.astype(np.int64)
         arrays[stored_name(name, kind)] = array
@@ -118,11 +120,13 @@ def _array(column: pd.Series[Any], kind: Kind, origin: Origin) -> Array:
         return np.where(is_missing(column).to_numpy(dtype=bool), np.nan, flags)
     numbers = to_numbers(column, origin).to_numpy(dtype=np.float64, na_value=np.nan)
     _refuse(np.isinf(numbers), column, "not finite", origin)
-    if kind == "integer":
+    if kind in {"integer", "horizon"}:
         whole = np.isnan(numbers) | (
             (np.trunc(numbers) == numbers) & (np.abs(numbers) < _LARGEST_INTEGER)
         )
         _refuse(~whole, column, "not a whole number", origin)
+    if kind == "horizon":
+        _refuse(numbers < 1, column, "not a number of days, from 1", origin)
     return numbers
 
 
@@ -188,6 +192,13 @@ def _pools(
             details=(f"{len(unknown)} pools in all are unknown",),
         )
     return keys[codes]
+
+
+def _is_needed(table: RevisedTable, name: str) -> bool:
+    """Whether a column may not be empty; of the key only a horizon may."""
+    if name in table.key:
+        return table.key[name] != "horizon"
+    return name in table.needed
 
 
 def _refuse_empty(array: Array, name: str, origin: Origin, *, needed: bool) -> None:

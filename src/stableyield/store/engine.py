@@ -88,7 +88,7 @@ def connect(
     except ModuleNotFoundError:
         raise ParameterError(
             "the driver of PostgreSQL is not installed",
-            remedy="pip install 'stableyield[postgres]'",
+            remedy="install the extra postgres: pip install -e '.[postgres]' in a clone",
         ) from None
 
 

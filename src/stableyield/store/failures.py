@@ -29,9 +29,14 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
         "wait for it to end, or stop it; then try again",
     ),
     (
-        r"disk is full|no space left|could not extend file",
+        r"disk is full|no space left|could not extend file|file too large",
         "the disk is full",
         "free space, then try again; what was committed before is intact",
+    ),
+    (
+        r"disk i/o error",
+        "the disk failed, or a limit on file sizes was reached",
+        "check the disk and the limits of the process, then try again",
     ),
     (
         r"foreign key|unique constraint|not null constraint|not-null|check constraint|"

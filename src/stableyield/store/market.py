@@ -43,7 +43,7 @@ from stableyield.store.failures import shown
 from stableyield.store.grids import grids_of, scattered
 from stableyield.store.reading import between, known_rows, read_table
 from stableyield.store.revisions import pool_numbers, write_frame
-from stableyield.store.schema import REVISIONS
+from stableyield.store.schema import REVISIONS, UNKNOWN_HORIZON
 from stableyield.store.session import Batch, Written, reading
 
 # table of a market directory -> table of the store
@@ -77,6 +77,8 @@ class Window:
     pool_ids : tuple of str, optional
         Only these pools; all that are known when absent. A panel is dense: 17,000 pools of a year
         are 0.5 GB, so load the ones that may be held.
+    forecast_horizon_days : int, optional
+        For how many days the forecasts are; those of which nobody said it (files) when absent.
     """
 
     first: date | None = None
@@ -84,6 +86,7 @@ class Window:
     known_by: datetime | None = None
     forecast_method: str | None = None
     pool_ids: tuple[str, ...] | None = None
+    forecast_horizon_days: int | None = None
 
 
 def write_market(
@@ -132,7 +135,7 @@ def write_market_table(
     origin = origin or Origin(name)
     checked = check_table(name, frame, origin, confirm_percent=confirm_percent).frame
     if name == "forecasts":
-        checked = checked.assign(method=FOREIGN)
+        checked = checked.assign(method=FOREIGN, horizon_days=float("nan"))
     if name == "pools" and "is_active" not in checked:
         checked = checked.assign(is_active=True)
     return write_frame(batch, STORED_AS[name], checked.rename(columns=_RENAMED), origin)
@@ -214,8 +217,10 @@ def _frames(
 ) -> MarketFrames:
     first, last = days[0].item(), days[-1].item()
 
-    def read(table: str) -> pd.DataFrame:
-        return read_table(connection, table, known_by=window.known_by, first=first, last=last)
+    def read(table: str, only: Mapping[str, str | int] | None = None) -> pd.DataFrame:
+        return read_table(
+            connection, table, known_by=window.known_by, first=first, last=last, only=only
+        )
 
     def optional(table: str) -> pd.DataFrame | None:
         return found if len(found := read(table)) else None
@@ -230,8 +235,8 @@ def _frames(
         return MarketFrames(pools, pd.DataFrame(), prices, optional("gas_fees_daily"))
     forecasts = None
     if window.forecast_method is not None:
-        found = _of_pools(read("forecasts"), window)
-        found = found[found["method"] == window.forecast_method].drop(columns="method")
+        found = _of_pools(read("forecasts", _forecasts_of(window)), window)
+        found = found.drop(columns=["method", "horizon_days"])
         forecasts = _without_empty(found.reset_index(drop=True)) if len(found) else None
     return MarketFrames(
         _without_empty(pools.drop(columns="pool_meta")),
@@ -292,11 +297,19 @@ def _pool_grids(
         return grids
     table = REVISIONS["forecasts"]
     query = _numbers_of(table, "exec_date", tuple(FORECAST_COLUMNS), window, days, only)
-    query = query.where(table.c.method == window.forecast_method)
+    query = query.where(*(table.c[name] == v for name, v in _forecasts_of(window).items()))
     names = tuple(FORECAST_COLUMNS.values())
     grids |= scattered(number_blocks(connection, query), names, days, places)
     tvl = grids["forecast_tvl_usd"]
     return {**grids, "forecast_tvl_usd": np.where(tvl < 0.0, np.nan, tvl)}  # as from files
+
+
+def _forecasts_of(window: Window) -> dict[str, str | int]:
+    """What tells the forecasts of the window from others, by column of the revisions."""
+    return {
+        "method": window.forecast_method or "",
+        "horizon_days": window.forecast_horizon_days or UNKNOWN_HORIZON,
+    }
 
 
 def _numbers_of(

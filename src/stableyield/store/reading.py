@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from stableyield.store.schema import (
     REVISION,
     REVISIONS,
     SUPERSEDED,
+    UNKNOWN_HORIZON,
     stored_name,
 )
 from stableyield.store.session import reading
@@ -50,6 +52,7 @@ def read_frame(
     known_by: datetime | None = None,
     first: date | None = None,
     last: date | None = None,
+    only: Mapping[str, str | int] | None = None,
 ) -> pd.DataFrame:
     """The rows of ``table``, one a key.
 
@@ -62,6 +65,8 @@ def read_frame(
         Only what had been ingested by then, as it was then; the latest when absent.
     first, last : date, optional
         Days (of the first day column of the key), both included.
+    only : mapping of column to value, optional
+        Rows with these texts and whole numbers alone.
 
     Returns
     -------
@@ -77,7 +82,7 @@ def read_frame(
         When the database fails.
     """
     with reading(engine, table) as connection:
-        return read_table(connection, table, known_by=known_by, first=first, last=last)
+        return read_table(connection, table, known_by=known_by, first=first, last=last, only=only)
 
 
 def read_table(
@@ -87,12 +92,14 @@ def read_table(
     known_by: datetime | None = None,
     first: date | None = None,
     last: date | None = None,
+    only: Mapping[str, str | int] | None = None,
 ) -> pd.DataFrame:
     """As `read_frame`, inside a transaction that is open already."""
     spec, base = REVISED[table], REVISIONS[table]
     query = _query(spec, base).where(known_rows(base, known_by))
     if first is not None or last is not None:
         query = query.where(between(base.c[day_column(spec)], first, last))
+    query = query.where(*(base.c[name] == value for name, value in (only or {}).items()))
     frame = _frame(connection, spec.kinds, query)
     return frame.sort_values(list(spec.key), kind="stable", ignore_index=True)
 
@@ -160,8 +167,9 @@ def _frame(
 def _series(kind: Kind, values: tuple[Any, ...]) -> pd.Series[Any]:
     if kind == "number":
         return pd.Series(np.array(values, dtype=np.float64))
-    if kind == "integer":
-        return pd.Series(values, dtype="Int64")
+    if kind in {"integer", "horizon"}:
+        numbers = pd.Series(values, dtype="Int64")
+        return numbers if kind == "integer" else numbers.where(numbers != UNKNOWN_HORIZON)
     if kind == "flag":
         flags = [None if value is None else bool(value) for value in values]
         return pd.Series(flags, dtype="boolean")

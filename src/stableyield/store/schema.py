@@ -51,6 +51,7 @@ class JsonText(TypeDecorator[Any]):
 
 METADATA = MetaData()
 INGESTED, SUPERSEDED, REVISION = "ingested_at", "superseded_at", "revision"
+UNKNOWN_HORIZON = 0  # in the revisions: a key has no empty column
 _TYPES: Mapping[Kind, type[TypeEngine[Any]]] = {
     "pool": Integer,
     "text": Text,
@@ -59,6 +60,7 @@ _TYPES: Mapping[Kind, type[TypeEngine[Any]]] = {
     "integer": Integer,
     "flag": SmallInteger,
     "day": Integer,
+    "horizon": Integer,
 }
 _ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers only INTEGER keys by itself
 _RUN = "runs.run_id"

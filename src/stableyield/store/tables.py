@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-Kind = Literal["pool", "text", "json", "number", "integer", "flag", "day"]
+Kind = Literal["pool", "text", "json", "number", "integer", "flag", "day", "horizon"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,8 @@ class RevisedTable:
     ----------
     name : str
     key : mapping of column to kind
-        What identifies a row; never empty. Kind ``pool`` is a pool_id, kept as a number.
+        What identifies a row; never empty. Kind ``pool`` is a pool_id, kept as a number; kind
+        ``horizon`` is a whole number of days from 1, and may be unknown: it is kept as 0 then.
     values : mapping of column to kind
         ``day`` is a UTC date, ``flag`` true or false, ``json`` a list or object.
     needed : tuple of str
@@ -108,7 +109,7 @@ _MARKET = (
     ),
     RevisedTable(
         "forecasts",
-        {"pool_id": "pool", "exec_date": "day", "method": "text"},
+        {"pool_id": "pool", "exec_date": "day", "method": "text", "horizon_days": "horizon"},
         {
             "target_date": "day",
             **_numbers("pred_global_apy pred_global_tvl pred_global_apy_q10 pred_global_apy_q90"),
@@ -132,6 +133,21 @@ _JUDGEMENT = (
             "pool_group": "integer",
             "state": "text",
         },
+    ),
+    RevisedTable(
+        "forecast_verdicts",
+        {"date": "day", "method": "text", "horizon_days": "integer"},
+        {
+            "n_days": "integer",
+            "n": "integer",
+            "mae": "number",
+            "baseline": "text",
+            **_numbers("mae_baseline coverage_q10 coverage_q90"),
+            "needed_days": "integer",
+            "is_fallback": "flag",
+            **_texts("served_by run_id"),
+        },
+        needed=("n_days", "n", "needed_days", "is_fallback", "served_by"),
     ),
     RevisedTable("approved_tokens", {"token": "text", "chain": "text"}, _LIST, ("is_listed",)),
     RevisedTable("blacklisted_tokens", {"token": "text", "chain": "text"}, _LIST, ("is_listed",)),

@@ -23,10 +23,12 @@ into the smallest pool.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from stableyield.config import AllocationParameters
+from stableyield.domain.portfolio import CENT_USD
 from stableyield.errors import ContractError
 from stableyield.study.outcome import Outcome
 
@@ -65,10 +67,25 @@ def captured(strategy_usd: float, equal_weight_usd: float, clairvoyant_usd: floa
     ----------
     strategy_usd, equal_weight_usd, clairvoyant_usd : float
         Profits of the three over the same days, from the same money.
+
+    Returns
+    -------
+    Captured
+        Without a share where a profit is unknown or infinite, or foresight gains no cent.
     """
+    profits = {
+        "strategy": strategy_usd,
+        "equal weight": equal_weight_usd,
+        "clairvoyant": clairvoyant_usd,
+    }
+    for name, profit_usd in profits.items():
+        if not math.isfinite(profit_usd):
+            return Captured(None, f"the profit of the {name} is {profit_usd}")
     attainable = clairvoyant_usd - equal_weight_usd
     if not attainable > 0.0:
         return Captured(None, "the clairvoyant is not ahead of equal weight")
+    if attainable < CENT_USD:
+        return Captured(None, "the clairvoyant is less than a cent ahead of equal weight")
     return Captured((strategy_usd - equal_weight_usd) / attainable)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Self
 
 from stableyield.backtest import BacktestSettings, GasPricing
 from stableyield.backtest.benchmarks import EqualWeight
@@ -11,7 +12,7 @@ from stableyield.backtest.engine import run_policies
 from stableyield.backtest.policy import MilpPolicy, Policy
 from stableyield.domain.costs import GasCosts
 from stableyield.errors import ParameterError
-from stableyield.market.panel import MarketPanel, MarketView
+from stableyield.market.panel import MarketPanel
 from stableyield.study.outcome import Outcome
 
 DEAREST_FEE = 0.5  # a conversion that takes more is no conversion
@@ -25,14 +26,18 @@ class DearerGas(GasPricing):
 
     multiple: float = 1.0
 
-    def costs(self, view: MarketView, protocol: str) -> GasCosts:
-        """See `GasPricing.costs`."""
-        usual = super().costs(view, protocol)
-        return GasCosts(
-            allocation=self.multiple * usual.allocation,
-            withdrawal=self.multiple * usual.withdrawal,
-            conversion=self.multiple * usual.conversion,
-        )
+    @classmethod
+    def of(cls, gas: GasPricing, multiple: float) -> Self:
+        """``multiple`` times what ``gas`` costs, fixed or by the market's prices."""
+        if (usual := gas.fixed) is None:
+            return cls(gas.table, None, multiple)
+        fixed = (usual.allocation, usual.withdrawal, usual.conversion)
+        return cls(gas.table, GasCosts(*(multiple * each for each in fixed)), multiple)
+
+    def units(self, protocol: str) -> tuple[float, float, float]:
+        """See `GasPricing.units`."""
+        deposit, withdrawal, conversion = super().units(protocol)
+        return self.multiple * deposit, self.multiple * withdrawal, self.multiple * conversion
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def with_costs_times(settings: BacktestSettings, multiple: float) -> BacktestSet
     A conversion never costs more than half of what is sold.
     """
     fee = min(multiple * settings.parameters.conversion_rate, DEAREST_FEE)
-    gas = DearerGas(settings.gas.table, settings.gas.fixed, multiple)
+    gas = DearerGas.of(settings.gas, multiple)
     parameters = settings.parameters.with_overrides({"conversion_rate": fee})
     return replace(settings, parameters=parameters, gas=gas, with_benchmarks=False)
 

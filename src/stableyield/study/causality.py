@@ -4,9 +4,9 @@ The market is run as it is, and again with another future after each of several 
 prices, gas, listings, metadata and foreign forecasts, with the same past. Forecasts and decisions
 up to t must be the same to the last bit. What differs before the future begins has seen it.
 
-What a policy reads beside the market that it is given (a file, the network, a panel kept in a
-global variable) is the same in both runs: the check cannot see it. Where a policy needs the market
-itself, give a function that makes the policy from a panel.
+What a policy reads beside the market that it is given (a file, the network) is the same in both
+runs: the check cannot see it. One that holds a market of its own is therefore refused. Where a
+policy needs the market itself, give a function that makes the policy from a panel.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from stableyield.forecast import Forecaster
 from stableyield.market.other_future import with_another_future
 from stableyield.market.panel import MarketPanel
 from stableyield.study.decisions import Decisions, Difference, first_difference, recorded
-from stableyield.study.fresh import fresh
+from stableyield.study.fresh import CopyError, fresh
 
 Progress = Callable[[int, int], None]
 
@@ -72,6 +72,9 @@ class CausalityReport:
         future, and there are no leaks.
     seed : int
         Of the other futures.
+    admits_foresight : bool
+        Whether the policy or the forecaster says of itself that it is not causal
+        (``is_causal`` is False), whatever was found.
     """
 
     policy: str
@@ -84,11 +87,12 @@ class CausalityReport:
     leaks: tuple[Leak, ...] = ()
     unrepeatable: Difference | None = None
     seed: int = 0
+    admits_foresight: bool = False
 
     @property
     def is_causal(self) -> bool:
         """Whether no decision depended on the future, and two equal runs were equal."""
-        return not self.leaks and self.unrepeatable is None
+        return not self.leaks and self.unrepeatable is None and not self.admits_foresight
 
     @property
     def first_leak(self) -> Leak | None:
@@ -102,6 +106,7 @@ class CausalityReport:
         ------
         LookAheadError
             When a decision changed with the future: names the day, the pool and what differed.
+            When the policy or the forecaster says of itself that it is not causal.
         IntegrityError
             When two runs on the same market differ.
         """
@@ -119,6 +124,12 @@ class CausalityReport:
                 where=_place(found),
                 remedy="decide from the view of the day alone",
                 details=_values(found, "as it is", "other future"),
+            )
+        if self.admits_foresight:
+            raise LookAheadError(
+                "it says of itself that it is not causal, though nothing changed on these days",
+                where=f"policy {self.policy}, forecaster {self.forecaster}",
+                remedy="it may be shown as an upper bound, never as a strategy",
             )
 
     def to_document(self) -> dict[str, Any]:
@@ -177,7 +188,8 @@ def check_causality(
     Raises
     ------
     ParameterError
-        When ``changes`` is not positive, or a class needs more than a market.
+        When ``changes`` is not positive, a class needs more than a market, or a policy or a
+        forecaster holds a market of its own, or cannot be copied.
     InputError
         When a setting does not fit the market.
     """
@@ -194,7 +206,7 @@ def check_causality(
     )
     report = progress or (lambda done, total: None)  # noqa: ARG005 - the signature of progress
     report(0, 1 + len(cuts))
-    expected, names = check.run(panel, days[-1])
+    expected, about = check.run(panel, days[-1])
     leaks = []
     for n, cut in enumerate(cuts, start=1):
         report(n, 1 + len(cuts))
@@ -205,7 +217,8 @@ def check_causality(
     unrepeatable = check.compare(expected, panel, days[-1]) if leaks else None
     turnover_usd = expected.result.daily_log["turnover_usd"].to_numpy(dtype=np.float64)
     return CausalityReport(
-        *names,
+        about.policy,
+        about.forecaster,
         days[0],
         days[-1],
         cuts,
@@ -214,7 +227,17 @@ def check_causality(
         leaks=() if unrepeatable is not None else tuple(leaks),
         unrepeatable=unrepeatable,
         seed=seed,
+        admits_foresight=about.admits_foresight,
     )
+
+
+@dataclass(frozen=True)
+class _About:
+    """What a policy and a forecaster say of themselves."""
+
+    policy: str
+    forecaster: str
+    admits_foresight: bool
 
 
 @dataclass(frozen=True)
@@ -228,9 +251,11 @@ class _Check:
 
     def run(
         self, panel: MarketPanel, last: date, progress: Progress | None = None
-    ) -> tuple[Decisions, tuple[str, str]]:
-        """What is decided up to ``last``, and the names of policy and forecaster."""
-        policy, forecaster = fresh(self.policy, panel), recorded(fresh(self.forecaster, panel))
+    ) -> tuple[Decisions, _About]:
+        """What is decided up to ``last``, and by whom."""
+        policy, inside = fresh(self.policy, panel), fresh(self.forecaster, panel)
+        admits = not all(getattr(each, "is_causal", True) for each in (policy, inside))
+        forecaster = recorded(inside)
         settings = replace(
             self.settings,
             end=last,
@@ -243,7 +268,8 @@ class _Check:
         for cut in self.cuts:
             if cut <= last:
                 forecaster.forecast(panel.as_of(cut), horizon_days)
-        return Decisions(forecaster.answers, result), (policy.name, forecaster.name)
+        about = _About(policy.name, forecaster.name, admits)
+        return Decisions(forecaster.answers, result), about
 
     def compare(self, expected: Decisions, panel: MarketPanel, last: date) -> Difference | None:
         """The first difference of a run on ``panel`` up to ``last`` from what is expected."""
@@ -256,6 +282,8 @@ class _Check:
 
         try:
             found, _ = self.run(panel, last, note)
+        except CopyError:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever breaks with the future has seen it
             day = min(start + timedelta(days=done), last)
             return Difference(day, "", "run", "goes on", f"{type(error).__name__}: {error}")

@@ -9,8 +9,13 @@ from typing import TypeVar, cast
 
 from stableyield.errors import ParameterError
 from stableyield.market.panel import MarketPanel
+from stableyield.study.own_market import refuse_own_market
 
 Made = TypeVar("Made")
+
+
+class CopyError(ParameterError):
+    """An object cannot be copied: that says nothing of what it sees."""
 
 
 def fresh(maker: Made | Callable[..., Made], panel: MarketPanel) -> Made:
@@ -19,8 +24,12 @@ def fresh(maker: Made | Callable[..., Made], panel: MarketPanel) -> Made:
     Raises
     ------
     ParameterError
-        When a class or a function needs anything but a market, or an object cannot be copied.
+        When a class or a function needs anything but a market, or anything holds a market that
+        it was not given here: that market would be the same in every run.
+    CopyError
+        When an object cannot be copied.
     """
+    refuse_own_market(maker)
     is_made = not inspect.isclass(maker) and any(
         hasattr(maker, verb) for verb in ("decide", "forecast")
     )
@@ -34,15 +43,19 @@ def fresh(maker: Made | Callable[..., Made], panel: MarketPanel) -> Made:
             f"{name} needs {', '.join(each.name for each in needed)}",
             remedy="give an object, or a function of no argument, or of the panel, that makes one",
         )
-    return maker(panel) if wants_market else maker()
+    if wants_market:
+        return maker(panel)
+    made = maker()
+    refuse_own_market(made)
+    return made
 
 
 def _copied(made: Made) -> Made:
     try:
         return copy.deepcopy(made)
-    except TypeError as error:
-        raise ParameterError(
-            f"{type(made).__name__} cannot be copied: {error}",
+    except Exception as error:
+        raise CopyError(
+            f"{type(made).__name__} cannot be copied: {type(error).__name__}: {error}",
             remedy="give its class, or a function that makes one",
         ) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -79,56 +79,98 @@ def import_market(
     ContractError
         When a file is not what the layout needs.
     """
+    _check_question(layout, sources)
+    beside = _side_files(sources, gas, prices, assume_par=assume_par)
+    tables, rows_in = _read_sources(layout, sources)
+    tables = _believable(tables, highest_apy_pct)
+    frames = check_frames(
+        _with_side_files(tables, beside, assume_par=assume_par), confirm_percent=confirm_percent
+    )
+    return SourcedFrames(
+        **{item.name: getattr(frames, item.name) for item in fields(MarketFrames)},
+        source_sha256={path.name: sha256_of(path) for path in (*sources, *beside.paths)},
+        report=ReadReport(
+            rows_in=rows_in, masked=tables.masked, unpriced_tokens=unpriced_tokens(frames)
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _SideFiles:
+    """Gas and prices, which no layout carries; None where there is no file."""
+
+    gas: Path | None
+    prices: Path | None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return tuple(path for path in (self.gas, self.prices) if path)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        return (
+            f"Gas and ETH prices are from {self.gas.name}."
+            if self.gas
+            else "Gas prices are unknown.",
+            f"Observed token prices are from {self.prices.name}, one source a coin."
+            if self.prices
+            else "No observed token prices were given.",
+        )
+
+
+def _check_question(layout: Layout, sources: Sequence[Path]) -> None:
     if layout not in LAYOUTS:
         raise ParameterError(
             f"layout {layout!r} is not known", remedy=f"choose one of {', '.join(LAYOUTS)}"
         )
     if not sources:
         raise MissingDataError("no source files", remedy=f"name the files of layout {layout}")
-    gas = gas or _beside(sources, GAS_FILE)
-    prices = prices or _beside(sources, PRICES_FILE)
-    if prices is None and not assume_par:
+
+
+def _side_files(
+    sources: Sequence[Path], gas: Path | None, prices: Path | None, *, assume_par: bool
+) -> _SideFiles:
+    """The named files, else those beside the sources."""
+    found = _SideFiles(gas or _beside(sources, GAS_FILE), prices or _beside(sources, PRICES_FILE))
+    if found.prices is None and not assume_par:
         raise MissingDataError(
             f"no prices: there is no {PRICES_FILE} beside the sources",
             remedy="name a price file (prices=), or allow par (assume_par=True)",
         )
+    return found
+
+
+def _read_sources(
+    layout: Layout, sources: Sequence[Path]
+) -> tuple[LayoutTables, Mapping[str, int]]:
+    """The layout's tables, and the rows of each file; the files' own rows are let go."""
     raw = {path.name: read_table(path) for path in sources}
-    tables = _believable(_read_layout(layout, raw), highest_apy_pct)
-    observed = None if prices is None else read_stablecoin_prices(read_table(prices))
+    rows_in = {name: len(table) for name, table in raw.items()}
+    if layout == "vaults":
+        return read_vaults_layout(*_daily_and_metadata(raw)), rows_in
+    together = pd.concat(raw.values(), ignore_index=True)
+    read = read_panel_layout if layout == "panel" else read_lend_borrow_layout
+    return read(together), rows_in
+
+
+def _with_side_files(tables: LayoutTables, beside: _SideFiles, *, assume_par: bool) -> MarketFrames:
+    """The layout's tables with prices and gas, and all that was assumed."""
+    observed = None if beside.prices is None else read_stablecoin_prices(read_table(beside.prices))
     filled = _with_prices(tables, observed, assume_par=assume_par)
-    frames = MarketFrames(
+    dates = tables.pool_daily["date"]
+    return MarketFrames(
         pools=tables.pools,
         pool_daily=_in_usd(tables, filled.table),
         prices_daily=filled.table if len(filled.table) else None,
-        gas_daily=None if gas is None else _gas_within(gas, tables.pool_daily["date"]),
+        gas_daily=None if beside.gas is None else _gas_within(beside.gas, dates),
         lend_borrow_daily=tables.lend_borrow_daily,
         assumptions=(
             *tables.assumptions,
             *_masked_sentence(tables.masked),
             *filled.assumptions,
-            *_side_file_sentences(gas, prices),
+            *beside.sentences,
         ),
     )
-    checked = check_frames(frames, confirm_percent=confirm_percent)
-    used = [*sources, *(path for path in (gas, prices) if path)]
-    return SourcedFrames(
-        **{item.name: getattr(checked, item.name) for item in fields(MarketFrames)},
-        source_sha256={path.name: sha256_of(path) for path in used},
-        report=ReadReport(
-            rows_in={name: len(table) for name, table in raw.items()},
-            masked=tables.masked,
-            unpriced_tokens=unpriced_tokens(checked),
-        ),
-    )
-
-
-def _read_layout(layout: Layout, raw: Mapping[str, pd.DataFrame]) -> LayoutTables:
-    if layout == "vaults":
-        return read_vaults_layout(*_daily_and_metadata(raw))
-    together = pd.concat(raw.values(), ignore_index=True)
-    if layout == "panel":
-        return read_panel_layout(together)
-    return read_lend_borrow_layout(together)
 
 
 def _daily_and_metadata(raw: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -200,12 +242,3 @@ def _masked_sentence(masked: Mapping[str, int]) -> list[str]:
     if not masked:
         return []
     return [f"Made unknown: {', '.join(f'{n} {reason}' for reason, n in masked.items())}."]
-
-
-def _side_file_sentences(gas: Path | None, prices: Path | None) -> list[str]:
-    return [
-        f"Gas and ETH prices are from {gas.name}." if gas else "Gas prices are unknown.",
-        f"Observed token prices are from {prices.name}, one source a coin."
-        if prices
-        else "No observed token prices were given.",
-    ]

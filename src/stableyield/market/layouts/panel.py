@@ -4,9 +4,10 @@ Traps of this source:
 
 * ``series`` is the key; ``pool_id`` is missing for some series. It is used where it names exactly
   one series, else the series' name is the pool's id.
-* ``apy_base`` of Aave, Spark and Compound v3 is an APR that compounds continuously on chain, of
-  Morpho, Euler and Venus an APY. Of others it is not known: taken as APY (the lower reading of
-  the same number), and said so.
+* ``apy_base`` of Aave, SparkLend and Compound v3 is an APR that compounds continuously on chain,
+  of Morpho, Euler v2, Venus and Spark's savings vaults an APY. Of others it is not known: taken as
+  APY (the lower reading of the same number), and said so. The list is
+  `stableyield.market.layouts.projects`.
 * A reward is a simple rate. It is paid out, not compounded, and is kept as published: over a year
   it gives the published rate and never more.
 * ``tvl_usd`` of a lending reserve is the cash that can be withdrawn now (supplied - borrowed), of
@@ -18,7 +19,7 @@ Traps of this source:
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,32 +27,12 @@ import pandas as pd
 from stableyield.domain.pool import PoolKind
 from stableyield.domain.rates import apr_to_apy
 from stableyield.market.columns import Origin, to_numbers, to_texts, to_timestamps
+from stableyield.market.layouts.projects import pool_kind, rate_convention
 from stableyield.market.layouts.symbols import resolve_symbol
-from stableyield.market.layouts.tables import LayoutTables, need_columns
+from stableyield.market.layouts.tables import LayoutTables, need_columns, refuse_blanks
 
-RateConvention = Literal["simple", "compounded", "unknown"]
-
-# By project, longest prefix first: how apy_base is quoted, and what tvl_usd measures.
-_CONVENTIONS: dict[str, RateConvention] = {
-    **dict.fromkeys(("aave", "spark", "compound-v3"), "simple"),
-    **dict.fromkeys(("morpho", "euler-v2", "venus"), "compounded"),
-}
-_CASH_PROJECTS = ("aave", "spark", "compound", "euler", "venus", "radiant", "benqi", "silo")
-_VAULT_PROJECTS = ("morpho-blue", "morpho-v1", "fluid", "yearn", "sky", "maple", "ethena")
-_NEEDED = ("series", "project", "chain", "symbol", "date", "tvl_usd", "apy")
-
-
-def rate_convention(project: str) -> RateConvention:
-    """How ``project`` quotes ``apy_base``: as a simple APR, a compounded APY, or not known."""
-    prefix = max((key for key in _CONVENTIONS if project.startswith(key)), key=len, default="")
-    return _CONVENTIONS.get(prefix, "unknown")
-
-
-def pool_kind(project: str) -> PoolKind:
-    """Whether ``project``'s TVL is withdrawable cash (lending) or deposits (vault)."""
-    if project.startswith(_VAULT_PROJECTS):
-        return PoolKind.VAULT
-    return PoolKind.LENDING if project.startswith(_CASH_PROJECTS) else PoolKind.UNKNOWN
+_IDENTITY = ("project", "chain", "symbol")
+_NEEDED = ("series", *_IDENTITY, "date", "tvl_usd", "apy")
 
 
 def read_panel_layout(panel: pd.DataFrame) -> LayoutTables:
@@ -72,7 +53,8 @@ def read_panel_layout(panel: pd.DataFrame) -> LayoutTables:
     need_columns(panel, _NEEDED, origin.file)
     rows = pd.DataFrame(
         {
-            **{name: to_texts(panel[name]) for name in ("series", "project", "chain", "symbol")},
+            **{name: to_texts(panel[name]) for name in _IDENTITY},
+            "pool_id": _pool_ids(to_texts(panel["series"]), panel.get("pool_id")),
             "date": to_timestamps(panel["date"], origin),
             "tvl_usd": to_numbers(panel["tvl_usd"], origin),
             **{
@@ -81,19 +63,28 @@ def read_panel_layout(panel: pd.DataFrame) -> LayoutTables:
                 else pd.Series(np.nan, panel.index)
                 for name in ("apy", "apy_base", "apy_reward")
             },
-        }
+        },
+        copy=False,
     )
-    rows["pool_id"] = _pool_ids(rows["series"], panel.get("pool_id"))
-    convention = rows["project"].map(
-        {project: rate_convention(project) for project in rows["project"].unique()}
-    )
-    rows = rows.join(_apys(rows, (convention == "simple").to_numpy()))
+    refuse_blanks(rows, ("pool_id", *_IDENTITY), origin)
     pools, sentences = _pools(rows)
+    is_simple = {name: rate_convention(name) == "simple" for name in rows["project"].unique()}
+    is_apr = rows["project"].map(is_simple).to_numpy(dtype=bool)
     kind = rows["pool_id"].map(pools.set_index("pool_id")["kind"])
-    rows["available_usd"] = rows["tvl_usd"].where(kind == PoolKind.LENDING.value)
-    rows["deposits_usd"] = rows["tvl_usd"].where(kind == PoolKind.VAULT.value)
-    columns = ["pool_id", "date", "apy_pct", "tvl_usd", "apy_base_pct", "apy_reward_pct"]
-    daily = rows[[*columns, "deposits_usd", "available_usd"]]
+    apys = _apys(rows, is_apr)
+    daily = pd.DataFrame(
+        {
+            "pool_id": rows["pool_id"],
+            "date": rows["date"],
+            "apy_pct": apys["apy_pct"],
+            "tvl_usd": rows["tvl_usd"],
+            "apy_base_pct": apys["apy_base_pct"],
+            "apy_reward_pct": apys["apy_reward_pct"],
+            "deposits_usd": rows["tvl_usd"].where(kind == PoolKind.VAULT.value),
+            "available_usd": rows["tvl_usd"].where(kind == PoolKind.LENDING.value),
+        },
+        copy=False,
+    )
     return LayoutTables(pools, daily, assumptions=(*_rate_sentences(rows["project"]), *sentences))
 
 
@@ -125,6 +116,7 @@ def _apys(rows: pd.DataFrame, is_apr: np.ndarray[Any, np.dtype[np.bool_]]) -> pd
             "apy_reward_pct": reward,
         },
         index=rows.index,
+        copy=False,
     )
 
 

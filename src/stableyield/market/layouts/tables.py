@@ -51,6 +51,21 @@ def need_columns(frame: pd.DataFrame, names: Iterable[str], where: str) -> None:
         )
 
 
+def refuse_blanks(rows: pd.DataFrame, names: Iterable[str], origin: Origin) -> None:
+    """No row is silent in one of the columns ``names``.
+
+    Raises
+    ------
+    ContractError
+        With the first row that is.
+    """
+    for name in names:
+        blank = rows[name].isna().to_numpy()
+        if blank.any():
+            position = int(blank.argmax())
+            raise origin.error("empty", name, position, rows[name].iloc[position])
+
+
 def refuse_repeats(rows: pd.DataFrame, key: tuple[str, ...], origin: Origin) -> None:
     """No two rows have the same ``key``.
 

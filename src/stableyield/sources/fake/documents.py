@@ -20,7 +20,7 @@ from stableyield.domain.pool import PoolKind
 from stableyield.domain.rates import apy_to_apr
 from stableyield.market.contracts import check_frames
 from stableyield.market.frames import MarketFrames
-from stableyield.market.layouts.panel import rate_convention
+from stableyield.market.layouts.projects import rate_convention
 
 _LAST_READING = pd.Timedelta("23:01:12")
 _RESERVE_FACTOR = 0.1

@@ -11,6 +11,7 @@ from typing import Any
 
 from stableyield.domain.rates import apr_to_apy
 from stableyield.errors import InputError, ParameterError
+from stableyield.sources.candles import CMC_IDS
 from stableyield.sources.fake.documents import MarketDocuments, token_address
 from stableyield.sources.fake.faults import FaultPlan
 from stableyield.sources.fake.server import Answer, Call
@@ -37,9 +38,7 @@ class FakeSettings:
 
     wallet: Mapping[str, float] = field(default_factory=dict)
     faults: Sequence[str] = ()
-    candle_tokens: Mapping[str, str] = field(
-        default_factory=lambda: {"3408": "USDC", "825": "USDT", "4943": "DAI"}
-    )
+    candle_tokens: Mapping[str, str] = field(default_factory=lambda: CMC_IDS)
 
 
 class FakeProvider:
