@@ -69,7 +69,7 @@ def run_backtest(
     """
     settings = replace(settings or BacktestSettings(), **changes)
     strategy = policy or MilpPolicy()
-    beside = benchmarks() if settings.with_benchmarks else ()
+    beside = benchmarks(panel, quick=settings.quick) if settings.with_benchmarks else ()
     policies = (strategy, *(other for other in beside if other.name != strategy.name))
     course = Course.of(panel, settings, policies, n_told=1)
     _run(panel, course, _checkpoint(panel, course, checkpoint, save_every), resume, progress)

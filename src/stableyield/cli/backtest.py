@@ -75,6 +75,10 @@ def backtest(
         Path | None,
         typer.Option(metavar="FILE", help="CSV with day, token, amount: the owner's deposits (+)."),
     ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Only benchmarks that need no solver: a third of the time."),
+    ] = False,
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Save the run here while it goes on.")
     ] = None,
@@ -109,6 +113,7 @@ def backtest(
         parameters=parameters,
         forecaster=forecaster_of(forecast),
         gas=GasPricing(fixed=gas),
+        quick=quick,
         mode=mode_of(mode),
         cash_flows=() if cash_flows is None else read_cash_flows(cash_flows),
     )
