@@ -189,8 +189,8 @@ def test_a_benchmark_beside_the_strategy_is_what_it_would_be_alone(name, synthet
     alone = run_backtest(synthetic_panel(), policy=policy, with_benchmarks=False, **SPAN)
     beside = synthetic_run.benchmarks
     beside = beside[beside["policy"] == name]
-    for column in ("aum_start", "aum_end", "gas_usd", "conversion_usd", "turnover_usd"):
-        assert beside[column].tolist() == alone.daily_log[column].tolist()
+    for sums in ("aum_start", "aum_end", "gas_usd", "conversion_usd", "turnover_usd"):
+        assert beside[sums].tolist() == alone.daily_log[sums].tolist()
 
 
 def test_a_benchmark_as_the_policy_is_not_run_twice():

@@ -29,6 +29,7 @@ from stableyield.cli import (
     runs,
     scenarios,
     screening,
+    study,
 )
 from stableyield.errors import StableyieldError
 
@@ -49,6 +50,7 @@ app.command("demo")(demo.demo)
 app.command("allocate")(allocate.allocate)
 app.command("backtest")(backtest.backtest)
 app.command("scenarios")(scenarios.scenarios)
+app.command("study")(study.study)
 app.command("check-causality")(causality.check_causality)
 app.command("report")(report.report)
 app.command("screen")(screening.screen)

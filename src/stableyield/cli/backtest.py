@@ -25,6 +25,7 @@ from stableyield.cli.common import (
     span_of,
 )
 from stableyield.cli.outputs import check_out_directory
+from stableyield.cli.own_code import PolicyOption, own_policy
 from stableyield.cli.terminal import (
     Column,
     console,
@@ -58,6 +59,7 @@ def backtest(
     ] = None,
     aum: Annotated[float, typer.Option(help="USD to start with.")] = 1_000_000.0,
     token: Annotated[str, typer.Option(help="Token that the start money is in.")] = "USDC",
+    policy: PolicyOption = None,
     forecast: ForecastOption = "ewma",
     set_: SetOption = None,
     gas_usd: Annotated[
@@ -125,6 +127,7 @@ def backtest(
         result = run_backtest(
             panel,
             settings,
+            policy=own_policy(policy, panel),
             progress=progress,
             checkpoint=checkpoint,
             save_every=save_every,
