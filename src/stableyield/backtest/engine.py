@@ -16,8 +16,9 @@ from typing import Any
 
 from stableyield.backtest.benchmarks import benchmarks
 from stableyield.backtest.checkpoint import Checkpoint
-from stableyield.backtest.course import Course, key_of
+from stableyield.backtest.course import Course
 from stableyield.backtest.day import exec_days, observe
+from stableyield.backtest.identity import key_of
 from stableyield.backtest.policy import MilpPolicy, Policy
 from stableyield.backtest.result import BacktestResult
 from stableyield.backtest.runner import Runner
