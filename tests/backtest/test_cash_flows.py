@@ -7,7 +7,7 @@ from datetime import date
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stableyield.backtest import BacktestSettings, CashFlow, GasPricing, run_backtest, run_policies
@@ -260,6 +260,13 @@ AMOUNTS = st.floats(-6e4, 6e4).filter(lambda x: abs(x) > 1.0)
     ),
     policy=st.sampled_from([Idle, EqualWeight, BestSingle]),
     gas_usd=st.sampled_from([0.0, 2.0, 60.0]),
+)
+# the last cents of a withdrawal that cost more gas to get than they are worth
+@example(flows=[CashFlow(day(36), "USDC", -301.0)], policy=BestSingle, gas_usd=60.0)
+@example(
+    flows=[CashFlow(day(37), "USDC", -301.0), CashFlow(day(37), "DAI", -378.0)],
+    policy=BestSingle,
+    gas_usd=60.0,
 )
 @settings(max_examples=40, deadline=None)
 def test_whatever_the_owner_does_every_cent_is_found_again(flows, policy, gas_usd):

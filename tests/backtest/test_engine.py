@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stableyield.backtest import BacktestSettings, GasPricing, run_backtest, runner
-from stableyield.backtest.benchmarks import BestSingle, EqualWeight, Idle
+from stableyield.backtest.benchmarks import BestSingle, EqualWeight, Idle, benchmarks
 from stableyield.backtest.policy import Decision, MilpPolicy
 from stableyield.domain.costs import GasCosts
 from stableyield.domain.portfolio import Book, Settlement
@@ -173,7 +173,7 @@ def test_no_dollar_is_lost_between_the_columns_of_the_log(policy):
 def test_benchmarks_carry_their_books_from_day_to_day(synthetic_run):
     table = synthetic_run.benchmarks
     assert table["policy"].value_counts().to_dict() == dict.fromkeys(
-        ("idle", "best_single", "equal_weight"), 21
+        ("idle", "best_single", "equal_weight", "top_k", "persistence", "clairvoyant"), 21
     )
     for _, rows in table.groupby("policy"):
         assert rows["exec_date"].is_monotonic_increasing
@@ -183,19 +183,21 @@ def test_benchmarks_carry_their_books_from_day_to_day(synthetic_run):
         )
 
 
-@pytest.mark.parametrize("policy", [Idle, BestSingle, EqualWeight], ids=lambda p: p.__name__)
-def test_a_benchmark_beside_the_strategy_is_what_it_would_be_alone(policy, synthetic_run):
-    alone = run_backtest(synthetic_panel(), policy=policy(), with_benchmarks=False, **SPAN)
+@pytest.mark.parametrize("name", [policy.name for policy in benchmarks(synthetic_panel())])
+def test_a_benchmark_beside_the_strategy_is_what_it_would_be_alone(name, synthetic_run):
+    policy = {each.name: each for each in benchmarks(synthetic_panel())}[name]
+    alone = run_backtest(synthetic_panel(), policy=policy, with_benchmarks=False, **SPAN)
     beside = synthetic_run.benchmarks
-    beside = beside[beside["policy"] == policy().name]
-    for name in ("aum_start", "aum_end", "gas_usd", "conversion_usd", "turnover_usd"):
-        assert beside[name].tolist() == alone.daily_log[name].tolist()
+    beside = beside[beside["policy"] == name]
+    for sums in ("aum_start", "aum_end", "gas_usd", "conversion_usd", "turnover_usd"):
+        assert beside[sums].tolist() == alone.daily_log[sums].tolist()
 
 
 def test_a_benchmark_as_the_policy_is_not_run_twice():
-    result = run_backtest(synthetic_panel(), policy=EqualWeight(), start=day(35), end=day(38))
+    span = {"start": day(35), "end": day(38)}
+    result = run_backtest(synthetic_panel(), policy=EqualWeight(), quick=True, **span)
     assert len(result.daily_log) == 4
-    assert set(result.benchmarks["policy"]) == {"idle", "best_single"}
+    assert set(result.benchmarks["policy"]) == {"idle", "best_single", "top_k"}
     assert result.run["policy"] == "equal_weight"
 
 

@@ -16,7 +16,7 @@ from stableyield.backtest.settings import BacktestSettings
 from stableyield.domain.portfolio import Book
 from stableyield.errors import InfeasibleError, IntegrityError, SolverError
 from stableyield.forecast import ForeignForecaster
-from support.markets import NO_GAS, day, hand_made, lax, pool, prepared
+from support.markets import NO_GAS, day, hand_made, lax, pool, prepared, synthetic_panel
 
 CASH = Book({"USDC": 1e6})
 NAN = float("nan")
@@ -184,9 +184,11 @@ def test_equal_weight_takes_a_new_pool_in_next_month():
 
 
 def test_benchmarks_have_different_names_and_are_new_each_time():
-    one, other = benchmarks(), benchmarks()
-    assert [each.name for each in one] == ["idle", "best_single", "equal_weight"]
+    one, other = benchmarks(synthetic_panel()), benchmarks(synthetic_panel())
+    quick = ["idle", "best_single", "equal_weight", "top_k"]
+    assert [each.name for each in one] == [*quick, "persistence", "clairvoyant"]
     assert one[1] is not other[1]
+    assert [each.name for each in benchmarks(synthetic_panel(), quick=True)] == quick
 
 
 # --- the strategy ---

@@ -1,4 +1,4 @@
-"""Policies that the strategy has to beat: idle, hold, the best single pool, equal weight.
+"""Policies that the strategy has to beat, and the one that it cannot.
 
 Benchmarks trade under the same screening and pay the same gas and fees. They respect the size
 limits of pools (share of TVL) but not the strategy's diversification limits.
@@ -17,30 +17,48 @@ from stableyield.backtest.choice import (
     open_pools,
     trailing_apy_pct,
 )
+from stableyield.backtest.clairvoyant import Clairvoyant
 from stableyield.backtest.day import DayInputs, Prepared
 from stableyield.backtest.policy import Decision, MilpPolicy, Policy, Remembering
 from stableyield.backtest.rebalance import all_in, spread
 from stableyield.backtest.threshold import Threshold
 from stableyield.backtest.trailing import TopTrailing
 from stableyield.forecast import baseline
+from stableyield.market.panel import MarketPanel
 
 TRAILING_DAYS = 30
+CLAIRVOYANT_DAYS = 7  # who plans again every day gains more by the next week than by the next month
 
 
-def benchmarks() -> tuple[Policy, ...]:
-    """The policies that are always shown beside the strategy; none needs a solver."""
-    return (Idle(), BestSingle(), EqualWeight())
+def benchmarks(panel: MarketPanel, *, quick: bool = False) -> tuple[Policy, ...]:
+    """The policies that are shown beside the strategy.
+
+    Parameters
+    ----------
+    panel : MarketPanel
+        The market of the backtest, for the clairvoyant.
+    quick : bool
+        Without those that need a solver: persistence and the clairvoyant.
+    """
+    without_solver = (Idle(), BestSingle(), EqualWeight(), TopTrailing())
+    return (
+        without_solver
+        if quick
+        else (*without_solver, _persistence(), Clairvoyant(panel, CLAIRVOYANT_DAYS))
+    )
 
 
 def all_benchmarks() -> tuple[Policy, ...]:
     """Every causal policy that the strategy is compared with in a study."""
     return (
-        *benchmarks(),
-        TopTrailing(),
-        Threshold(),
-        Hold(),
-        MilpPolicy("persistence", baseline("last")),
+        *(Idle(), BestSingle(), EqualWeight(), TopTrailing(), Threshold(), Hold()),
+        _persistence(),
     )
+
+
+def _persistence() -> Policy:
+    """The strategy with the forecast that every other one has to beat: tomorrow is as today."""
+    return MilpPolicy("persistence", baseline("last"))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from datetime import date
 from itertools import groupby
 from pathlib import Path
 
-from stableyield.allocation.desk import Leg, Sale
+from stableyield.allocation.desk import Leg, NotPayableError, Sale
 from stableyield.allocation.problem import AllocationProblem
 from stableyield.allocation.settle import carry_out, floor_amount, withdrawal_legs
 from stableyield.backtest.day import DayInputs, prepare
@@ -24,7 +24,7 @@ from stableyield.domain.pool import PoolState
 from stableyield.domain.portfolio import CENT_USD, Book, Settlement, price_of
 from stableyield.errors import ConservationError, ContractError, InputError
 
-RESERVE_USD = 0.01  # raised beyond the need, against rounding
+RESERVES_USD = (0.01, 1.0, 100.0)  # raised beyond the need, until rounding and fees are met
 DUST_AMOUNT = 1e-6  # token units: what is not worth owing
 
 
@@ -229,17 +229,33 @@ def raise_cash(problem: AllocationProblem, owed: Mapping[str, float]) -> Settlem
         Of the day and the book; frozen pools give nothing.
     owed : mapping of token to amount
     """
-    prices, wallet = problem.prices_usd, problem.book.wallet
+    wallet = problem.book.wallet
     need = {t: a - wallet.get(t, 0.0) for t, a in owed.items() if a > wallet.get(t, 0.0)}
     need = {t: a for t, a in need.items() if a > DUST_AMOUNT and t in problem.token_index}
     if not need:
         return None
+    for reserve_usd in RESERVES_USD[:-1]:
+        try:
+            return _raised(problem, owed, need, reserve_usd)
+        except NotPayableError:
+            continue  # fees on what gas is paid with, and their order: raise more
+    return _raised(problem, owed, need, RESERVES_USD[-1])
+
+
+def _raised(
+    problem: AllocationProblem,
+    owed: Mapping[str, float],
+    need: Mapping[str, float],
+    reserve_usd: float,
+) -> Settlement | None:
+    """See `raise_cash`; ``reserve_usd`` more of each token."""
+    prices = problem.prices_usd
     cash_usd = {
         token: max(amount - owed.get(token, 0.0), 0.0) * prices[token]
-        for token, amount in wallet.items()
+        for token, amount in problem.book.wallet.items()
         if token in prices
     }
-    need_usd = {token: amount * prices[token] + RESERVE_USD for token, amount in need.items()}
+    need_usd = {token: amount * prices[token] + reserve_usd for token, amount in need.items()}
     legs = list(_withdrawals(problem, need_usd, cash_usd))
     for leg in legs:
         cash_usd[leg.token] = cash_usd.get(leg.token, 0.0) + leg.amount * prices[leg.token]
@@ -263,13 +279,14 @@ def _withdrawals(
         n_paid = len(legs) if problem.parameters.gas_per_leg else 1
         costs_usd = problem.gas_of(i).withdrawal * n_paid + conversion * n_sold
         after_fee = kept if n_sold else 1.0
-        wanted_usd = missing_usd / after_fee + costs_usd
-        if value_usd <= costs_usd:  # it would cost more than it brings
+        # gas may come out of what is sold, so the fee is reckoned on all of it
+        wanted_usd = (missing_usd + costs_usd) / after_fee
+        if value_usd * after_fee <= costs_usd:  # it would cost more than it brings
             continue
         is_whole = value_usd - wanted_usd < problem.parameters.min_position_usd
         share = 1.0 if is_whole else wanted_usd / value_usd
         yield from withdrawal_legs(problem, i, legs, share)
-        missing_usd -= (share * value_usd - costs_usd) * after_fee
+        missing_usd -= share * value_usd * after_fee - costs_usd
 
 
 def _sources(problem: AllocationProblem, need_usd: Mapping[str, float]) -> list[int]:
@@ -305,8 +322,8 @@ def _sales(
         missing_usd = usd_needed + gas_usd - cash_usd.get(bought, 0.0)
         for sold in sorted(spare, key=lambda token: (-spare[token], token)):
             usd = min((missing_usd + conversion) / kept, spare[sold])
-            if sold == bought or missing_usd <= 0.0 or usd <= max(RESERVE_USD, conversion):
-                continue
+            if sold == bought or missing_usd <= 0.0 or usd * kept <= conversion + RESERVES_USD[0]:
+                continue  # it would cost what it brings
             amount = floor_amount(usd / prices[sold], prices[sold])
             yield Sale(sold, bought, amount, conversion)
             spare[sold] -= usd

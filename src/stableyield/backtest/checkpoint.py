@@ -100,6 +100,8 @@ class Checkpoint:
         log = (self.directory / LOG_FILE).open("ab")
         try:
             self._lock(log)
+            for torn in self.directory.glob(f".{STATE_FILE}.*.tmp"):
+                torn.unlink(missing_ok=True)  # a run was killed while it wrote
             snapshot, size = self._read(resume=resume)
             log.truncate(size)  # what no snapshot stands on is lived through again
         except BaseException:
@@ -150,6 +152,7 @@ class Checkpoint:
             "log_bytes": self._log.tell(),
             "state": state,
         }
+        document["checksum"] = _checksum(document)
         write_atomic(self.directory / STATE_FILE, _encode(document).encode(), waits)
         self._saved_at = time.perf_counter()
         if waits:
@@ -193,10 +196,7 @@ class Checkpoint:
             )
         size = int(saved["log_bytes"])
         records = tuple(self._read_log(size))
-        n_days = sum(n for n, _ in records)
-        if n_days != saved["n_days"]:
-            raise self._damaged(LOG_FILE, f"{n_days} days, {saved['n_days']} are expected")
-        return Snapshot(n_days, tuple(block for _, block in records), saved["state"]), size
+        return Snapshot(saved["n_days"], tuple(block for _, block in records), saved["state"]), size
 
     def _read_state(self) -> dict[str, Any] | None:
         path = self.directory / STATE_FILE
@@ -205,10 +205,13 @@ class Checkpoint:
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
             key = state["key"]
-            is_whole = {"n_days", "log_bytes", "state"} <= set(state)
+            is_whole = (state["checksum"], state["key_sha256"]) == (
+                _checksum(state),
+                sha256_of(key),
+            )
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise self._damaged(STATE_FILE, str(error)) from error
-        if not is_whole or state["key_sha256"] != sha256_of(key):
+        if not is_whole:
             raise self._damaged(STATE_FILE, "it is not what was written")
         if differences := tuple(_differences(key, json.loads(canonical_json(self.key)))):
             raise InputError(
@@ -243,6 +246,12 @@ class Checkpoint:
             where=str(self.directory),
             remedy="delete the directory and begin anew",
         )
+
+
+def _checksum(document: Mapping[str, Any]) -> int:
+    """Of what the next day depends on; floats are written so that they come back bit by bit."""
+    kept = [document["n_days"], document["log_bytes"], document["state"]]
+    return zlib.crc32(_encode(kept).encode())
 
 
 def _differences(there: Any, now: Any, path: str = "") -> Iterator[str]:

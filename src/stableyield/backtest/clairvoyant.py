@@ -32,9 +32,8 @@ class Clairvoyant:
     unknown earns nothing). TVL and token prices are those known at t. Near the end of the market
     the period is as long as the market is known.
 
-    It is what a perfect forecast is worth to this strategy: the upper bound of what forecasting
-    can add. It is not the best of all plans: it looks one holding period ahead, and plans again
-    every day.
+    It is what a perfect forecast of one holding period is worth to this strategy. It is no bound
+    on plans: it looks one period ahead and plans again every day, and a strategy can end above it.
 
     Parameters
     ----------

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from stableyield._version import __version__
 from stableyield.backtest.blocks import rows_block, rows_of_block, totals_block, totals_of_block
 from stableyield.backtest.cash_flows import flows_by_day
 from stableyield.backtest.checkpoint import Snapshot
 from stableyield.backtest.day import DayInputs
-from stableyield.backtest.modes import attributes_of, untold_memory
+from stableyield.backtest.modes import attributes_of, kept, untold_memory
 from stableyield.backtest.policy import Policy
 from stableyield.backtest.record import DayTotals
 from stableyield.backtest.result import BacktestResult
 from stableyield.backtest.rows import DayRows, rows_of
 from stableyield.backtest.runner import Runner
 from stableyield.backtest.settings import BacktestSettings
-from stableyield.config import sha256_of
 from stableyield.errors import InputError
 from stableyield.market.panel import MarketPanel, MarketView
 
@@ -50,7 +48,7 @@ class Course:
             raise InputError(f"two policies are called {twice!r}", remedy="rename one")
         self.rows = [[] for _ in range(self.n_told)]
         self._flows = flows_by_day(self.settings.cash_flows)
-        self._at_start = [attributes_of(runner.policy) for runner in self.runners]
+        self._at_start = [kept(attributes_of(runner.policy)) for runner in self.runners]
 
     @classmethod
     def of(
@@ -122,54 +120,16 @@ class Course:
                     "say so",
                     remedy="give it state() and restore(), or run it without a checkpoint",
                 )
-        return [runner.state() for runner in self.runners]
+        return [_plain_state(runner) for runner in self.runners]
 
 
-def key_of(
-    panel: MarketPanel, settings: BacktestSettings, policies: Sequence[Policy]
-) -> dict[str, Any]:
-    """What a run is made of: equal keys, equal runs to the last bit."""
-    from stableyield.backtest.tables import code_sha256, library_versions  # noqa: PLC0415 - pandas
-
-    start, end = settings.span(panel)
-    return {
-        "parameters": settings.parameters.model_dump(mode="json"),
-        "data_sha256": panel.sha256,
-        "start": start.isoformat(),
-        "end": end.isoformat(),
-        "aum_usd": settings.aum_usd,
-        "token": settings.token,
-        "mode": settings.mode.value,
-        "cash_flows": [[f.day.isoformat(), f.token, f.amount] for f in sorted(settings.cash_flows)],
-        "forecaster": _described(settings.forecaster),
-        "gas": {"assumption": settings.gas.assumption, "sha256": sha256_of(repr(settings.gas))},
-        "policies": {policy.name: _described(policy) for policy in policies},
-        "code_version": __version__,
-        "code_sha256": code_sha256(),
-        "python": platform.python_version(),
-        "libraries": dict(library_versions()),
-    }
-
-
-def _described(thing: Any) -> dict[str, Any]:
-    """Class, version and plain settings of a policy or a forecaster."""
-    kind = type(thing)
-    settings: Mapping[str, Any] = {}
-    if is_dataclass(thing):
-        settings = {f.name: _plain(getattr(thing, f.name)) for f in fields(thing) if f.init}
-    return {
-        "class": f"{kind.__module__}.{kind.__qualname__}",
-        "version": str(getattr(thing, "model_version", "")),
-        "settings": dict(settings),
-    }
-
-
-def _plain(value: Any) -> Any:
-    """A setting as it is, where it is plain; else its class, or what that is made of."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, tuple | list):
-        return [_plain(each) for each in value]
-    if hasattr(value, "name"):  # a policy or a forecaster within
-        return _described(value)
-    return getattr(value, "__qualname__", type(value).__qualname__)
+def _plain_state(runner: Runner) -> dict[str, Any]:
+    state = runner.state()
+    try:
+        json.dumps(state["memory"])
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"policy {runner.policy.name!r} remembers what JSON cannot keep: {error}",
+            remedy="let state() return text, numbers, truth, None, lists and dicts",
+        ) from error
+    return state

@@ -17,8 +17,9 @@ from typing import Any
 from stableyield.backtest.almanac import Almanac
 from stableyield.backtest.benchmarks import benchmarks
 from stableyield.backtest.checkpoint import Checkpoint
-from stableyield.backtest.course import Course, key_of
+from stableyield.backtest.course import Course
 from stableyield.backtest.day import exec_days, observe
+from stableyield.backtest.identity import key_of
 from stableyield.backtest.policy import MilpPolicy, Policy
 from stableyield.backtest.result import BacktestResult
 from stableyield.backtest.runner import Runner
@@ -70,7 +71,7 @@ def run_backtest(
     """
     settings = replace(settings or BacktestSettings(), **changes)
     strategy = policy or MilpPolicy()
-    beside = benchmarks() if settings.with_benchmarks else ()
+    beside = benchmarks(panel, quick=settings.quick) if settings.with_benchmarks else ()
     policies = (strategy, *(other for other in beside if other.name != strategy.name))
     course = Course.of(panel, settings, policies, n_told=1)
     _run(panel, course, _checkpoint(panel, course, checkpoint, save_every), resume, progress)

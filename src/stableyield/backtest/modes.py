@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -113,7 +116,30 @@ def untold_memory(policy: Policy, at_start: Mapping[str, Any]) -> str | None:
     if isinstance(policy, Remembering):
         return None
     now = attributes_of(policy)
-    return next((name for name in sorted(now) if now[name] is not at_start.get(name, _NONE)), None)
+    return next((name for name in sorted(now) if _differs(now[name], at_start.get(name))), None)
+
+
+def _differs(now: object, then: object) -> bool:
+    """Whether an attribute was replaced, or a collection changed in place."""
+    if isinstance(then, _Kept):
+        return now is not then.itself or now != then.content
+    return now is not then
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A collection and what was in it."""
+
+    itself: object
+    content: object
+
+
+def kept(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes to be compared with later ones."""
+    return {
+        name: _Kept(value, copy.deepcopy(value)) if isinstance(value, _COLLECTIONS) else value
+        for name, value in attributes.items()
+    }
 
 
 def attributes_of(policy: Policy) -> dict[str, Any]:
@@ -125,4 +151,4 @@ def attributes_of(policy: Policy) -> dict[str, Any]:
     }
 
 
-_NONE = object()
+_COLLECTIONS = (list, dict, set, bytearray, deque)

@@ -33,6 +33,9 @@ class BacktestSettings:
     gas : GasPricing
     with_benchmarks : bool
         Whether to run the benchmark policies too.
+    quick : bool
+        Whether to leave out the benchmarks that solve a program every day, as the strategy does:
+        persistence and the clairvoyant. Each takes as long as the strategy.
     mode : Mode
         What carries over from day to day; its name will do.
     cash_flows : tuple of CashFlow
@@ -52,6 +55,7 @@ class BacktestSettings:
     forecaster: Forecaster = field(default_factory=lambda: baseline("ewma"))
     gas: GasPricing = field(default_factory=GasPricing)
     with_benchmarks: bool = True
+    quick: bool = False
     mode: Mode = Mode.PORTFOLIO
     cash_flows: tuple[CashFlow, ...] = ()
 

@@ -29,6 +29,7 @@ from stableyield.cli import (
     runs,
     scenarios,
     screening,
+    study,
 )
 from stableyield.domain.text import printable
 from stableyield.errors import StableyieldError
@@ -50,6 +51,7 @@ app.command("demo")(demo.demo)
 app.command("allocate")(allocate.allocate)
 app.command("backtest")(backtest.backtest)
 app.command("scenarios")(scenarios.scenarios)
+app.command("study")(study.study)
 app.command("check-causality")(causality.check_causality)
 app.command("report")(report.report)
 app.command("screen")(screening.screen)

@@ -25,6 +25,7 @@ from stableyield.cli.common import (
     span_of,
 )
 from stableyield.cli.outputs import check_out_directory
+from stableyield.cli.own_code import PolicyOption, own_policy
 from stableyield.cli.terminal import (
     Column,
     console,
@@ -58,6 +59,7 @@ def backtest(
     ] = None,
     aum: Annotated[float, typer.Option(help="USD to start with.")] = 1_000_000.0,
     token: Annotated[str, typer.Option(help="Token that the start money is in.")] = "USDC",
+    policy: PolicyOption = None,
     forecast: ForecastOption = "ewma",
     set_: SetOption = None,
     gas_usd: Annotated[
@@ -75,6 +77,10 @@ def backtest(
         Path | None,
         typer.Option(metavar="FILE", help="CSV with day, token, amount: the owner's deposits (+)."),
     ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Only benchmarks that need no solver: a third of the time."),
+    ] = False,
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Save the run here while it goes on.")
     ] = None,
@@ -109,6 +115,7 @@ def backtest(
         parameters=parameters,
         forecaster=forecaster_of(forecast),
         gas=GasPricing(fixed=gas),
+        quick=quick,
         mode=mode_of(mode),
         cash_flows=() if cash_flows is None else read_cash_flows(cash_flows),
     )
@@ -120,6 +127,7 @@ def backtest(
         result = run_backtest(
             panel,
             settings,
+            policy=own_policy(policy, panel),
             progress=progress,
             checkpoint=checkpoint,
             save_every=save_every,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,7 +24,7 @@ from stableyield.cli.common import (
     span_of,
 )
 from stableyield.cli.outputs import check_out_file
-from stableyield.cli.own_code import load_own
+from stableyield.cli.own_code import PolicyOption, load_able
 from stableyield.cli.terminal import (
     Column,
     console,
@@ -34,7 +34,6 @@ from stableyield.cli.terminal import (
     print_table,
     progress_bar,
 )
-from stableyield.errors import ParameterError
 
 if TYPE_CHECKING:
     from stableyield.study.causality import CausalityReport
@@ -42,13 +41,7 @@ if TYPE_CHECKING:
 
 def check_causality(
     market: MarketOption,
-    policy: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODULE:NAME",
-            help="Your policy: MODULE:NAME or FILE.py:NAME; absent: the strategy.",
-        ),
-    ] = None,
+    policy: PolicyOption = None,
     forecaster: Annotated[
         str,
         typer.Option(
@@ -92,11 +85,9 @@ def check_causality(
     from stableyield.backtest import BacktestSettings, GasPricing
     from stableyield.study.causality import check_causality as check
 
-    own_policy = None if policy is None else _able(load_own(policy, "--policy"), "--policy")
+    own_policy = None if policy is None else load_able(policy, "--policy")
     own_forecaster = (
-        _able(load_own(forecaster, "--forecaster"), "--forecaster")
-        if ":" in forecaster
-        else forecaster_of(forecaster)
+        load_able(forecaster, "--forecaster") if ":" in forecaster else forecaster_of(forecaster)
     )
     settings = BacktestSettings(
         start=first,
@@ -122,17 +113,6 @@ def check_causality(
         )
     _publish(report, out, json_)
     report.raise_if_not_causal()
-
-
-def _able(own: Any, option: str) -> Any:
-    """What was loaded, if it can be a policy or a forecaster, or make one."""
-    verb = "decide" if option == "--policy" else "forecast"
-    if not callable(own) and not hasattr(own, verb):
-        raise ParameterError(
-            f"{option}: {own!r} has no {verb}()",
-            remedy="name a class, a function that makes one, or an object",
-        )
-    return own
 
 
 def _publish(report: CausalityReport, out: Path | None, json_: bool) -> None:

@@ -8,10 +8,24 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from stableyield.cli.common import did_you_mean
 from stableyield.errors import InputError, ParameterError
+
+if TYPE_CHECKING:
+    from stableyield.backtest.policy import Policy
+    from stableyield.market.panel import MarketPanel
+
+PolicyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODULE:NAME",
+        help="Your policy: MODULE:NAME or FILE.py:NAME; absent: the strategy.",
+    ),
+]
 
 
 def load_own(text: str, option: str) -> Any:
@@ -47,6 +61,40 @@ def load_own(text: str, option: str) -> Any:
             remedy="name a class, a function that makes one, or an object",
         )
     return getattr(module, name)
+
+
+def load_able(text: str, option: str) -> Any:
+    """What was named, if it can be a policy or a forecaster, or make one.
+
+    Raises
+    ------
+    ParameterError
+        When it cannot, and as `load_own`.
+    InputError
+        As `load_own`.
+    """
+    own = load_own(text, option)
+    verb = "decide" if option == "--policy" else "forecast"
+    if not callable(own) and not hasattr(own, verb):
+        raise ParameterError(
+            f"{option}: {own!r} has no {verb}()",
+            remedy="name a class, a function that makes one, or an object",
+        )
+    return own
+
+
+def own_policy(text: str | None, panel: MarketPanel) -> Policy:
+    """A new policy, from what ``--policy`` names; the strategy where it is absent.
+
+    Raises
+    ------
+    ParameterError, InputError
+        As `load_able`.
+    """
+    from stableyield.backtest.policy import MilpPolicy
+    from stableyield.study.fresh import fresh
+
+    return MilpPolicy() if text is None else fresh(load_able(text, "--policy"), panel)
 
 
 def _from_file(path: Path, option: str) -> ModuleType:

@@ -29,6 +29,7 @@ from stableyield.report.luck import deflated_sharpe
 from stableyield.report.options import MetricOptions
 from stableyield.report.performance import BPS, Floats, PolicyDays, Undefined, Value
 from stableyield.report.regimes import regime_rows
+from stableyield.study.attribution import captured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,17 +190,22 @@ def _comparisons(books: Mapping[str, PolicyDays]) -> dict[str, Value]:
     if EQUAL_WEIGHT not in books:
         return {"break_even_cost_multiple": absent, "captured_pct": absent}
     strategy, equal = books[STRATEGY], books[EQUAL_WEIGHT]
-    captured: Value = Undefined(f"no benchmark named {CLAIRVOYANT}")
-    if CLAIRVOYANT in books:
-        own = _excess(strategy, equal)["profit_usd"]
-        best = _excess(books[CLAIRVOYANT], equal)["profit_usd"]
-        captured = Undefined("the clairvoyant is not ahead of equal weight")
-        if not isinstance(own, Undefined) and not isinstance(best, Undefined) and best > 0.0:
-            captured = 100.0 * own / best
     return {
         "break_even_cost_multiple": performance.break_even_cost(strategy, equal),
-        "captured_pct": captured,
+        "captured_pct": _captured_pct(books),
     }
+
+
+def _captured_pct(books: Mapping[str, PolicyDays]) -> Value:
+    if CLAIRVOYANT not in books:
+        return Undefined(f"no benchmark named {CLAIRVOYANT}")
+    start_usd = float(books[STRATEGY].curve[0])
+    profits = (
+        books[name].profit_usd * (start_usd / float(books[name].curve[0]))
+        for name in (STRATEGY, EQUAL_WEIGHT, CLAIRVOYANT)
+    )
+    found = captured(*profits)
+    return Undefined(found.reason) if found.share is None else 100.0 * found.share
 
 
 def _pnl(log: pd.DataFrame) -> dict[str, float]:

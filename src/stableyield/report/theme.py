@@ -42,7 +42,7 @@ _POLICIES = {
     "idle": PolicyStyle("Idle cash", "#7A828E", "dashdot"),
     "top_k": PolicyStyle("Top trailing APY", "#CC79A7", "longdash"),
     "persistence": PolicyStyle("Persistence forecast", "#3FA0D6", "longdashdot"),
-    "clairvoyant": PolicyStyle("Clairvoyant (upper bound)", "#B8860B", "2px,3px"),
+    "clairvoyant": PolicyStyle("Clairvoyant", "#B8860B", "2px,3px"),
 }
 _SPARE_COLOURS = ("#882255", "#117733", "#AA4499", "#999933", "#6699CC")
 
@@ -80,6 +80,6 @@ def policy_style(policy: str) -> PolicyStyle:
 
 
 def in_reading_order(policies: list[str]) -> list[str]:
-    """The policies from the strategy to the upper bound, unknown ones last."""
+    """The policies from the strategy to the clairvoyant, unknown ones last."""
     known = list(_POLICIES)
     return sorted(policies, key=lambda p: (known.index(p) if p in known else len(known), p))
