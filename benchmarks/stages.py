@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
 from stableyield.allocation import tiers
+from stableyield.allocation.closing import Closing
 
-STAGES = ("build", "relaxation", "relaxed conversions", "restricted", "reduced", "direct")
+STAGES = ("build", "closing in", "search", "relaxed conversions", "restricted", "reduced", "direct")
 
 
 @contextmanager
 def stopwatch() -> Iterator[dict[str, float]]:
     """CPU seconds by stage of what is solved inside; what is missing is settling and explaining.
 
-    ``build`` is all building of models; the others are the solver's, by the model that it solves;
-    ``direct`` is the whole program, of a large problem with what the relaxation decides fixed.
+    ``build`` is all building of models, ``closing in`` is on the whole program, ``search`` that of
+    what is left of it; the others are the solver's, by the model that it solves.
     """
     seconds = dict.fromkeys(STAGES, 0.0)
     kinds: dict[int, str] = {}
@@ -36,11 +37,24 @@ def stopwatch() -> Iterator[dict[str, float]]:
     def solve(model: Any, *args: Any, **options: Any) -> Any:
         began = time.process_time()
         result = solve_mip(model, *args, **options)
-        kind = kinds.get(id(model), "direct") if model.integer.any() else "relaxation"
-        seconds[kind] += time.process_time() - began
+        seconds[kinds.get(id(model), "direct")] += time.process_time() - began
         return result
 
-    with patch.object(tiers, "build_model", build), patch.object(tiers, "solve_mip", solve):
+    def timed(stage: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            began = time.process_time()
+            result = method(*args)
+            seconds[stage] += time.process_time() - began
+            return result
+
+        return call
+
+    with (
+        patch.object(tiers, "build_model", build),
+        patch.object(tiers, "solve_mip", solve),
+        patch.object(Closing, "close_in", timed("closing in", Closing.close_in)),
+        patch.object(Closing, "search", timed("search", Closing.search)),
+    ):
         yield seconds
 
 

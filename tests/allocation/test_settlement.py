@@ -255,3 +255,15 @@ def test_two_circles_that_share_a_token_are_both_taken_out() -> None:
 def test_conversions_without_circles_are_left_alone() -> None:
     sold = {("A", "B"): 3.0, ("A", "C"): 2.0, ("C", "B"): 1.0}
     assert without_circles(sold) == sold
+
+
+def test_gas_that_is_due_early_does_not_shrink_a_conversion_below_the_smallest() -> None:
+    """Of this problem's equally good patterns one converts more than it needs, to pay gas with."""
+    rng = np.random.default_rng(10_098)
+    task = random_problem(98, int(rng.integers(5, 41)), int(rng.integers(1, 7)))
+    plan = solved(task)
+    smallest = task.parameters.min_transaction_value
+    sold = [step.amount_usd for step in moves(plan, TransactionType.CONVERSION)]
+    assert sold
+    assert min(sold) >= smallest - 0.01
+    assert plan.status == "optimal"

@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from stableyield.allocation import solver
-from stableyield.allocation.solver import Effort, solve_mip, solve_with_pattern
+from stableyield.allocation.solver import (
+    Effort,
+    LinearRelaxation,
+    solve_mip,
+    solve_with_pattern,
+)
 from stableyield.allocation.sparse import SMALLEST_ENTRY, ModelBuilder, SparseModel
 from stableyield.errors import SolverError
 
@@ -166,3 +171,70 @@ def test_a_solver_that_never_answers_is_an_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(solver, "_run", lambda _: (solver.UNDECIDED, 0.0))
     with pytest.raises(SolverError, match="without an answer"):
         solve_mip(_linear(), Effort(0.0, 10.0))
+
+
+def _three_columns() -> SparseModel:
+    b = ModelBuilder()
+    x = b.columns(3, upper=[1.0, 2.0, 3.0], cost=[1.0, 1.0, 1.0])
+    b.put(b.row("only if the first", upper=0.0), x[:2], [-1.0, 1.0])
+    b.put(b.row("both", upper=4.0), x[1:], [1.0, 2.0])
+    b.put(b.row("at least one", lower=1.0), x[0], 1.0)
+    return b.build()
+
+
+def test_rows_can_be_added_to_a_model() -> None:
+    more = _three_columns().with_rows(
+        "more",
+        np.array([0, 2, 3]),
+        np.array([0, 2, 1]),
+        np.array([5.0, 6.0, 7.0]),
+        np.array([8.0, 9.0]),
+    )
+    assert _dense(more).tolist()[3:] == [[5.0, 0.0, 6.0], [0.0, 7.0, 0.0]]
+    assert _dense(more).tolist()[:3] == _dense(_three_columns()).tolist()
+    assert more.row_names[3:] == ("more", "more")
+    assert more.row_upper[3:].tolist() == [8.0, 9.0]
+    assert np.all(np.isneginf(more.row_lower[3:]))
+
+
+def test_columns_and_rows_can_be_left_out() -> None:
+    model = _three_columns()
+    gone = np.array([False, True, False])
+    smaller, column, row = model.without(gone, np.array([True, False, False]))
+    assert _dense(smaller).tolist() == [[0.0, 2.0], [1.0, 0.0]]
+    assert smaller.upper.tolist() == [1.0, 3.0]
+    assert smaller.row_names == ("both", "at least one")
+    assert column.tolist() == [0, -1, 1]
+    assert row.tolist() == [-1, 0, 1]
+
+
+def test_a_row_that_nothing_can_meet_any_more_stays() -> None:
+    smaller, _, row = _three_columns().without(np.array([True, True, True]), np.zeros(3, bool))
+    assert smaller.row_names == ("at least one",)
+    assert row.tolist() == [-1, -1, 0]
+
+
+def test_what_only_a_column_that_is_zero_allows_is_zero() -> None:
+    zero = _three_columns().forced_to_zero(np.array([True, False, False]))
+    assert zero.tolist() == [True, True, False]
+    assert not _three_columns().forced_to_zero(np.zeros(3, bool)).any()
+
+
+def test_an_entry_is_found_by_row_and_column() -> None:
+    model = _three_columns()
+    places = model.places(np.array([1, 0]), np.array([2, 1]))
+    assert model.value[places].tolist() == [2.0, 1.0]
+
+
+def test_a_relaxation_is_solved_again_with_more_rows() -> None:
+    linear = LinearRelaxation(_three_columns(), 60.0)
+    assert linear.solve().objective == pytest.approx(1.0 + 1.0 + 1.5)
+    linear.add_rows(np.array([0, 1]), np.array([0]), np.array([2.0]), np.array([2.0]))
+    linear.add_rows(np.array([0, 1]), np.array([1]), np.array([4.0]), np.array([2.0]))
+    again = linear.solve()
+    assert again.objective == pytest.approx(1.0 + 0.5 + 1.75)
+    assert again.row_dual is not None
+    assert len(again.row_dual) == 5
+    linear.add_rows(np.array([0, 1]), np.array([0]), np.array([1.0]), np.array([0.5]))
+    nothing = linear.solve()
+    assert (nothing.status, nothing.x) == ("infeasible", None)

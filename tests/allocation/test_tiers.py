@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stableyield.allocation import AllocationProblem, RateModel, solve, tiers, verify
+from stableyield.allocation import AllocationProblem, RateModel, closing, solve, tiers, verify
 from stableyield.allocation.milp import build_model
 from stableyield.allocation.solver import Effort, SolverResult, Start, solve_mip
 from stableyield.allocation.sparse import SparseModel
-from stableyield.allocation.starts import nothing_moved, pattern_of, rounded_up
+from stableyield.allocation.starts import pattern_of, rounded_up
 from stableyield.allocation.super_pools import SuperPools
 from stableyield.domain.portfolio import Book
 from support.problems import random_problem
@@ -33,7 +33,12 @@ def exact_gain_usd(problem: AllocationProblem) -> float:
 
 @pytest.fixture(autouse=True)
 def _many_tiers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few candidates, so that super-pools and rounds are needed."""
+    """Few candidates, so that super-pools and rounds are needed; no closing in before."""
+    monkeypatch.setattr(closing, "MAX_PASSES", 1)
+    monkeypatch.setattr(closing.Closing, "_hold", lambda *_: None)
+    monkeypatch.setattr(closing.Closing, "_look_near", lambda *_: None)
+    is_small = tiers.is_small
+    monkeypatch.setattr(tiers.Tiers, "_is_little_left", lambda self, *_: is_small(self.problem))
     monkeypatch.setattr(tiers, "DIRECT_POOLS", 10)
     monkeypatch.setattr(tiers, "MORE_CANDIDATES", 2)
     monkeypatch.setattr(tiers, "MORE_CANDIDATES_SHARE", 0.0)
@@ -81,30 +86,28 @@ def test_super_pools_bound_what_the_pools_left_out_could_gain(seed: int) -> None
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_plan_near_the_relaxation_is_enough_for_a_wide_gap(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tiers, "no_trade", lambda *_: None)
-    problem = large(seed, mode="proven", gap_usd=1e6)
-    plan = solve(problem)
-    assert plan.certificate.method == "near the relaxation"
-    exact = exact_gain_usd(problem)
-    assert plan.certificate.objective_usd <= exact + 0.02
-    assert plan.certificate.bound_usd >= exact - 0.02
-    assert verify(plan).violations == ()
-
-
-@pytest.mark.parametrize("seed", SEEDS)
 def test_a_start_leads_to_the_same_optimum(seed: int) -> None:
     problem = large(seed)
     model = build_model(problem)
     relaxed = replace(model.sparse, integer=np.zeros_like(model.sparse.integer))
     x = solve_mip(relaxed, Effort(0.0, 60.0)).x
     effort = Effort(0.001 / model.usd_of_objective_unit, 60.0, proof_only=True, presolve=False)
-    for start in (nothing_moved(model), rounded_up(model, x)):
-        result = solve_mip(model.sparse, effort, start)
-        gain_usd = model.usd_of_objective(result.objective)
-        assert gain_usd == pytest.approx(exact_gain_usd(problem), abs=0.02)
+    result = solve_mip(model.sparse, effort, rounded_up(model, x))
+    gain_usd = model.usd_of_objective(result.objective)
+    assert gain_usd == pytest.approx(exact_gain_usd(problem), abs=0.02)
+
+
+@pytest.mark.parametrize("n_rounds", [0, tiers.MAX_ROUNDS])
+def test_without_a_plan_of_the_second_tier_the_optimum_is_found(
+    n_rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the third, or, when its rounds are over, by the whole program."""
+    monkeypatch.setattr(tiers.Tiers, "_restricted", lambda *_: None)
+    monkeypatch.setattr(tiers, "MAX_ROUNDS", n_rounds)
+    problem = large(1, mode="proven")
+    plan = solve(problem)
+    assert plan.certificate.method.split(":")[0] == ("reduced" if n_rounds else "direct")
+    assert plan.certificate.objective_usd == pytest.approx(exact_gain_usd(problem), abs=0.02)
 
 
 def test_the_pattern_of_a_solution_is_known_to_another_model() -> None:

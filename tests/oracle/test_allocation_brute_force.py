@@ -284,6 +284,12 @@ def _shaved_however_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(closing, "FEWEST_MOVES", 0)
 
 
+@pytest.fixture(autouse=True)
+def _shaved_however_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cuts and shaving have to be right too, not the search alone."""
+    monkeypatch.setattr(closing, "FEWEST_MOVES", 0)
+
+
 def _tiny(seed: int, n_pools: int, n_tokens: int) -> AllocationProblem:
     rng = np.random.default_rng(seed)
     task = random_problem(

@@ -77,18 +77,18 @@ def _one_direction(a: Assembly, deposits: Moves, withdrawals: Moves) -> None:
             a.model.put(either, [deposit[i], withdrawal[i]], 1.0)
 
 
-def limit_positions(a: Assembly, deposits: Moves) -> None:
+def limit_positions(a: Assembly, deposits: Moves, withdrawals: Moves, rescues: Moves) -> None:
     """Caps and smallest size of held positions; a new one obeys them by its deposit's bounds.
 
     A position above its cap by less than the tolerance may stay but not grow; new money never
-    leads above a cap.
+    leads above a cap. One above that has to shrink, which the relaxation does not see by itself.
     """
     deposit = deposits.columns_by_pool(a.n_pools, deposits.binary)
     final = a.final_position.of(a.held)
     column = dict(zip(final.pool.tolist(), final.column.tolist(), strict=True))
+    tops = highest_positions(a)
     for i in a.held.tolist():
-        held, cap = a.position[i], a.cap[i]
-        highest = held if cap < held <= a.cap_with_band[i] else cap
+        held, cap, highest = a.position[i], a.cap[i], tops[i]
         top = a.model.row(f"position cap {i}", upper=0.0)
         a.model.put(top, [column[i], a.used[i]], [1.0, -highest])
         if deposit[i] >= 0 and highest > cap:
@@ -96,9 +96,24 @@ def limit_positions(a: Assembly, deposits: Moves) -> None:
         bottom = a.model.row("smallest position", lower=0.0)
         smallest = min(a.minimum_position, held)
         a.model.put(bottom, [column[i], a.used[i]], [1.0, -smallest])
+        if held - highest > DUST:
+            _must_shrink(a, np.array([i]), withdrawals, rescues)
 
 
-def limit_groups(a: Assembly) -> None:
+def highest_positions(a: Assembly) -> Floats:
+    """The cap of each pool; what is held where it is above the cap by less than the tolerance."""
+    is_in_band = (a.cap < a.position) & (a.position <= a.cap_with_band)
+    return np.where(is_in_band, a.position, a.cap)
+
+
+def _must_shrink(a: Assembly, pools: Ints, withdrawals: Moves, rescues: Moves) -> None:
+    """Something is withdrawn from one of ``pools``."""
+    row = a.model.row("something is withdrawn", lower=1.0)
+    for moves in (withdrawals, rescues):
+        a.model.put(row, moves.binary[np.isin(moves.pool, pools)], 1.0)
+
+
+def limit_groups(a: Assembly, withdrawals: Moves, rescues: Moves) -> None:
     """Share of AUM of each risk group, held and frozen positions included."""
     tolerance = 1.0 + a.problem.parameters.cap_tolerance
     for group, cap_usd in a.problem.group_cap_usd.items():
@@ -112,6 +127,9 @@ def limit_groups(a: Assembly) -> None:
         row = a.model.row(f"group {group}", upper=max(highest - frozen, 0.0))
         terms.into_one_row(a.model, row)
         a.limit_rows[f"group {group}"] = row
+        movable = np.intersect1d(members, a.held)
+        if a.position[movable].sum() - max(highest - frozen, 0.0) > DUST:
+            _must_shrink(a, movable, withdrawals, rescues)
 
 
 def count_pools(a: Assembly) -> None:

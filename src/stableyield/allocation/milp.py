@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +48,12 @@ class AllocationModel:
         Column of the binary "is in use afterwards", -1 for pools that cannot change.
     balance_rows, left : ndarray of int, shape (n_tokens,)
         Rows of the token balances, and columns of what is left in the wallet.
+    gas_paid : ndarray of int, shape (n_tokens,)
+        Columns of the gas that each token pays.
     gas_row : int
     group_rows : mapping of group to row
+    limit_rows : mapping of name to row
+        Of ``min_pools`` and ``min_invested_pct``, where they demand something.
     other_counts : ndarray of int
         Columns that count the deposits into what stands for pools that are no candidates.
     constant_usd : float
@@ -64,8 +69,10 @@ class AllocationModel:
     used: Ints
     balance_rows: Ints
     left: Ints
+    gas_paid: Ints
     gas_row: int
     group_rows: Mapping[int, int]
+    limit_rows: Mapping[str, int]
     other_counts: Ints
     constant_usd: float
 
@@ -127,8 +134,8 @@ def build_model(
     withdrawals = positions.add_withdrawals(a, a.claim_legs, a.claim)
     rescues = positions.add_withdrawals(a, a.stranded_legs, a.stranded)
     positions.link_positions(a, deposits, withdrawals, rescues)
-    positions.limit_positions(a, deposits)
-    positions.limit_groups(a)
+    positions.limit_positions(a, deposits, withdrawals, rescues)
+    positions.limit_groups(a, withdrawals, rescues)
     positions.count_pools(a)
     positions.demand_invested(a)
     fixed_yield_usd = positions.add_yields(a)
@@ -147,8 +154,10 @@ def build_model(
         used=a.used,
         balance_rows=a.balance_rows,
         left=a.left,
+        gas_paid=paid,
         gas_row=a.gas_row,
         group_rows={g: a.limit_rows[f"group {g}"] for g in problem.group_cap_usd},
+        limit_rows=MappingProxyType(a.limit_rows),
         other_counts=counts,
         constant_usd=fixed_yield_usd - a.exit_gas_usd,
     )

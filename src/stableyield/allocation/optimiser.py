@@ -7,16 +7,24 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stableyield.allocation.explain import binding_limits, relaxed, why_infeasible
 from stableyield.allocation.milp import AllocationModel
 from stableyield.allocation.near_misses import near_misses
 from stableyield.allocation.plan import Certificate, Plan, expectation
 from stableyield.allocation.problem import AllocationProblem
 from stableyield.allocation.settle import nothing_done, settle
-from stableyield.allocation.solver import SolverResult, solve_with_pattern
+from stableyield.allocation.solver import Effort, SolverResult, solve_mip, solve_with_pattern
 from stableyield.allocation.tiers import solve_in_tiers
+from stableyield.domain.portfolio import CENT_USD, Settlement, TransactionType
 from stableyield.errors import InfeasibleError, SolverError
 
+Floats = NDArray[np.float64]
+
+MAX_PATTERNS = 4  # that are tried until one can be carried out
+PATTERN_SECONDS = 5.0  # for each
 SMALLEST_GAP_USD = 0.01
 GAP_SHARE_OF_COST = 0.01
 
@@ -90,13 +98,11 @@ def _solve(problem: AllocationProblem, started: float, relaxed: Sequence[str] = 
             partial(_nothing_to_explain, relaxed),
             partial(why_infeasible, problem) if result.status == "infeasible" else tuple,
         )
-    settled = solve_with_pattern(model.sparse, result.x)
-    if settled.x is None:  # solve_with_pattern raises instead; for the type checker
-        raise AssertionError
-    settlement = settle(problem, model, settled.x)
+    settled, settlement = _settled(problem, model, result.x)
     objective_usd = model.usd_of_objective(settled.objective)
+    is_other = solved.objective_usd - objective_usd > gap_usd(problem)
     certificate = Certificate(
-        result.status,
+        "time_limit" if is_other else result.status,
         objective_usd,
         max(solved.bound_usd, objective_usd),
         time.perf_counter() - started,
@@ -105,6 +111,43 @@ def _solve(problem: AllocationProblem, started: float, relaxed: Sequence[str] = 
     expected = expectation(problem, settlement)
     explain = partial(_explanation, problem, model, settled, relaxed)
     return Plan(problem, settlement, certificate, expected, explain, tuple)
+
+
+def _settled(
+    problem: AllocationProblem, model: AllocationModel, x: Floats
+) -> tuple[SolverResult, Settlement]:
+    """The flows and the transactions of a pattern, or of another where it cannot be carried out.
+
+    The program does not know in which order gas is paid. It may convert more than is needed, to be
+    large enough, and pay gas with what is left over; where that gas is due before, the conversion
+    shrinks below the smallest transaction. Then the next best pattern is asked for.
+    """
+    sparse, moves = model.sparse, model.moves
+    for _ in range(MAX_PATTERNS):
+        settled = solve_with_pattern(model.sparse, x)
+        if settled.x is None:  # solve_with_pattern raises instead; for the type checker
+            raise AssertionError
+        settlement = settle(problem, model, settled.x)
+        if not _has_small_conversion(problem, settlement):
+            break
+        is_on = np.round(x[moves]) == 1.0
+        start, sign = np.array([0, len(moves)]), np.where(is_on, 1.0, -1.0)
+        other = np.array([float(is_on.sum()) - 1.0])
+        sparse = sparse.with_rows("another pattern", start, moves, sign, other)
+        effort = Effort(gap_usd(problem) / model.usd_of_objective_unit, PATTERN_SECONDS)
+        found = solve_mip(sparse, effort).x
+        if found is None:
+            break
+        x = found
+    return settled, settlement
+
+
+def _has_small_conversion(problem: AllocationProblem, settlement: Settlement) -> bool:
+    smallest_usd = problem.parameters.min_transaction_value - CENT_USD
+    return any(
+        step.type is TransactionType.CONVERSION and step.amount_usd < smallest_usd
+        for step in settlement.transactions
+    )
 
 
 def _nothing_to_explain(relaxed: Sequence[str]) -> dict[str, Any]:

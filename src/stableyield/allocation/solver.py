@@ -14,6 +14,7 @@ from stableyield.allocation.sparse import SparseModel
 from stableyield.errors import SolverError
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Start = tuple[NDArray[np.int32], Floats]  # columns and their values
 
 # Sharp first: a row may be off by this many units of money, of which AUM is 1,000. The last is the
@@ -110,6 +111,38 @@ class Effort:
                 "mip_allow_restart": False,
             }
         return options
+
+
+class LinearRelaxation:
+    """The linear relaxation of a model, to which rows are added; each solve starts from the last.
+
+    Parameters
+    ----------
+    model : SparseModel
+    seconds : float
+        Time limit of each solve.
+    """
+
+    def __init__(self, model: SparseModel, seconds: float) -> None:
+        linear = replace(model, integer=np.zeros_like(model.integer))
+        options: dict[str, Any] = {"time_limit": seconds}
+        if len(model.row_lower) <= PRESOLVED_ROWS:
+            options["presolve"] = "off"
+        self._highs = _loaded(linear, options)
+
+    def solve(self) -> SolverResult:
+        """Solve it as it is now."""
+        status, seconds = _run(self._highs)
+        if status != "optimal":
+            return SolverResult(status, None, -np.inf, np.inf, seconds)
+        return _linear_result(self._highs, status, seconds)
+
+    def add_rows(self, start: Ints, column: Ints, value: Floats, upper: Floats) -> None:
+        """Add rows ``sum(value * x[column]) <= upper``; row r has ``start[r]:start[r + 1]``."""
+        lower = np.full(len(upper), -highspy.kHighsInf)
+        n_rows, n_entries = len(upper), len(value)
+        starts, columns = start[:-1].astype(np.int32), column.astype(np.int32)
+        self._highs.addRows(n_rows, lower, upper, n_entries, starts, columns, value)
 
 
 def solve_mip(model: SparseModel, effort: Effort, start: Start | None = None) -> SolverResult:

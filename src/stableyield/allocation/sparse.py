@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import compress
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,21 +34,83 @@ class SparseModel:
     index: Ints
     value: Floats
 
-    def with_row(self, name: str, columns: Ints, lower: float) -> SparseModel:
-        """The model with one more row: the sum of ``columns`` is at least ``lower``."""
-        columns = np.sort(columns)
-        at_end_of_column = self.start[columns + 1]
-        longer = np.zeros(len(self.start), dtype=np.int64)
-        np.add.at(longer, columns + 1, 1)
+    def with_rows(
+        self, name: str, start: Ints, column: Ints, value: Floats, upper: Floats
+    ) -> SparseModel:
+        """The model with more rows ``sum(value * x[column]) <= upper``.
+
+        Row r has the entries ``start[r]:start[r + 1]``.
+        """
+        n_rows, n_new = len(self.row_lower), len(upper)
+        row = np.concatenate([self.index, np.repeat(np.arange(n_new) + n_rows, np.diff(start))])
+        all_columns = np.concatenate([self.column, column])
+        order = np.argsort(all_columns, kind="stable")
         return replace(
             self,
-            row_lower=np.append(self.row_lower, lower),
-            row_upper=np.append(self.row_upper, np.inf),
-            row_names=(*self.row_names, name),
-            start=self.start + np.cumsum(longer),
-            index=np.insert(self.index, at_end_of_column, len(self.row_lower)),
-            value=np.insert(self.value, at_end_of_column, 1.0),
+            row_lower=np.append(self.row_lower, np.full(n_new, -np.inf)),
+            row_upper=np.append(self.row_upper, upper),
+            row_names=(*self.row_names, *[name] * n_new),
+            start=_starts(all_columns, len(self.cost)),
+            index=row[order],
+            value=np.concatenate([self.value, value])[order],
         )
+
+    def without(self, columns: Bools, rows: Bools) -> tuple[SparseModel, Ints, Ints]:
+        """The model without some columns and rows, and rows that then say nothing.
+
+        A row that is then empty but demands something stays: nothing can meet it. Returns the
+        model with the new number of each old column and row; -1: gone.
+        """
+        column = self.column
+        kept = ~columns[column] & ~rows[self.index]
+        demands = (self.row_lower > 0.0) | (self.row_upper < 0.0)
+        keep_row = ~rows & (demands | (np.bincount(self.index[kept], minlength=len(rows)) > 0))
+        new_column = np.where(columns, -1, np.cumsum(~columns) - 1)
+        new_row = np.where(keep_row, np.cumsum(keep_row) - 1, -1)
+        smaller = SparseModel(
+            cost=self.cost[~columns],
+            lower=self.lower[~columns],
+            upper=self.upper[~columns],
+            integer=self.integer[~columns],
+            row_lower=self.row_lower[keep_row],
+            row_upper=self.row_upper[keep_row],
+            row_names=tuple(compress(self.row_names, keep_row.tolist())),
+            start=_starts(new_column[column[kept]], int((~columns).sum())),
+            index=new_row[self.index[kept]],
+            value=self.value[kept],
+        )
+        return smaller, new_column, new_row
+
+    def forced_to_zero(self, zero: Bools) -> Bools:
+        """``zero`` and the columns that must be 0 when those in ``zero`` are.
+
+        A row without negative entries whose upper limit is 0 leaves nothing for its columns.
+        """
+        column = self.column
+        left = ~zero[column]
+        spoilt = left & ((self.value < 0.0) | (self.lower[column] != 0.0))
+        tight = self.row_upper == 0.0
+        tight &= np.bincount(self.index[spoilt], minlength=len(tight)) == 0
+        result = zero.copy()
+        result[column[left & tight[self.index]]] = True
+        return result
+
+    @property
+    def column(self) -> Ints:
+        """Column of each entry."""
+        return np.repeat(np.arange(len(self.cost)), np.diff(self.start))
+
+    def places(self, rows: Ints, columns: Ints) -> Ints:
+        """Where the entries of pairs of row and column stand; all of them must be there."""
+        n_rows = len(self.row_lower)
+        key = self.column * n_rows + self.index
+        result: Ints = np.searchsorted(key, columns * n_rows + rows)
+        return result
+
+
+def _starts(columns: Ints, n_columns: int) -> Ints:
+    counts = np.bincount(columns, minlength=n_columns)
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 @dataclass

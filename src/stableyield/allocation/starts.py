@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from stableyield.allocation.blocks_trade import Arcs
 from stableyield.allocation.milp import AllocationModel
 from stableyield.allocation.solver import Start
-from stableyield.allocation.sparse import SparseModel
 
 Floats = NDArray[np.float64]
 
 ON = 1e-7  # a move of the relaxation is on from this share of its largest amount
-
-
-def nothing_moved(model: AllocationModel) -> Start:
-    """Leaving the book alone as a start: on a carried book it is nearly the best plan."""
-    return model.moves.astype(np.int32), model.sparse.lower[model.moves]
-
-
-def fixed_where_decided(model: AllocationModel, x: Floats) -> SparseModel:
-    """The model with every move fixed that the relaxation makes wholly or not at all.
-
-    Parameters
-    ----------
-    model : AllocationModel
-        With exact conversions.
-    x : ndarray of shape (n_columns,)
-        Solution of its linear relaxation.
-    """
-    lower, upper = model.sparse.lower.copy(), model.sparse.upper.copy()
-    binaries = model.moves
-    lower[binaries[x[binaries] > 1.0 - ON]] = 1.0
-    off = binaries[x[binaries] < ON]
-    upper[off] = lower[off]
-    return replace(model.sparse, lower=lower, upper=upper)
 
 
 def rounded_up(model: AllocationModel, x: Floats) -> Start:

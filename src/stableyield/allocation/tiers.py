@@ -1,15 +1,14 @@
 """From the cheapest sufficient proof to the full one.
 
-Where leaving the book alone is possible and proven best (`stableyield.allocation.no_trade`),
-nothing is searched. Other small problems are solved directly. For a large one:
-
-1. the linear relaxation of the whole program gives a bound and marginal values; the program with
-   everything fixed that the relaxation decides gives a plan, which is enough for most large books;
-   the pools that the relaxation uses and the next best become candidates, all others are relaxed
-   into super-pools;
-2. the program on the candidates with conversions relaxed (who sells, who buys) gives a sharper
-   bound for all pools, and the exact program on the pools and tokens that it chose gives a plan;
-3. when the gap between the two is still too large, the exact program on candidates and super-pools
+1. Closing in (`stableyield.allocation.closing`): leaving the book alone and what the sharpened
+   linear relaxation suggests are plans, the relaxation is a bound, and what cannot be in a better
+   plan is shaved off the program. Where the two meet, nothing is searched; where little is left, or
+   the problem is small, that is searched to the gap.
+2. Otherwise pools become candidates by the marginal values of the relaxation, and all others are
+   relaxed into super-pools. The program on the candidates with conversions relaxed (who sells, who
+   buys) gives a sharper bound for all pools, and the exact program on the pools and tokens that it
+   chose gives a plan.
+3. When the gap between the two is still too large, the exact program on candidates and super-pools
    closes it, started from the better of the plans.
 
 Whenever a solution uses super-pools, the best real pools behind them become candidates.
@@ -26,16 +25,11 @@ from numpy.typing import NDArray
 
 from stableyield.allocation.assembly import OBJECTIVE_SCALE
 from stableyield.allocation.blocks_trade import Stars
+from stableyield.allocation.closing import Closing, Known
 from stableyield.allocation.milp import AllocationModel, build_model
-from stableyield.allocation.no_trade import no_trade
 from stableyield.allocation.problem import AllocationProblem
 from stableyield.allocation.solver import Effort, SolverResult, solve_mip
-from stableyield.allocation.starts import (
-    fixed_where_decided,
-    nothing_moved,
-    pattern_of,
-    rounded_up,
-)
+from stableyield.allocation.starts import pattern_of
 from stableyield.allocation.super_pools import SuperPools
 from stableyield.domain.pool import PoolState
 
@@ -43,14 +37,18 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-DIRECT_POOLS = 60  # up to this many pools that may be bought the whole program is fastest
+DIRECT_POOLS = 60  # up to this many pools that may be bought, all that is left is searched
 MORE_CANDIDATES = 30
 MORE_CANDIDATES_SHARE = 0.8  # of those that the relaxation uses
 REAL_POOLS_BEHIND = 12  # become candidates for each super-pool that a solution uses
 MAX_ROUNDS = 5
 STANDARD_GAP_SHARE = 0.005  # of the gain: what mode "standard" accepts of a large problem
 SECOND_TIER_GAP_SHARE = 0.0005  # of the gain: how exactly the second tier is solved
-NEAR_NODES = 50  # for what the relaxation leaves fractional
+# What is left is searched at once when it is few moves, much was shaved off, and a plan makes few.
+FEW_MOVES = 350
+FEW_MOVES_SHARE = 0.75
+FEW_MADE = 25
+SEARCH_NODES = 100  # of that search: what is harder than it looks is for the other tiers
 SECOND_TIER_EFFORTS = ((100, False), (300, True))  # nodes, heuristics: lean first
 
 
@@ -65,8 +63,9 @@ class TieredResult:
     result : SolverResult
     bound_usd : float
     method : str
-        ``no trade``, ``direct``, ``near the relaxation``, or ``restricted`` or ``reduced`` with the
-        number of candidates; ``relaxation`` where that was infeasible or out of time.
+        ``no trade``, ``direct``, ``near the relaxation``, ``shaved`` with the number of moves left,
+        or ``restricted`` or ``reduced`` with the number of candidates; ``relaxation`` where that
+        was infeasible or out of time.
     """
 
     model: AllocationModel
@@ -93,27 +92,7 @@ def solve_in_tiers(
     time_limit_seconds : float
     """
     buyable = _buyable(problem)
-    if int(buyable.sum()) <= DIRECT_POOLS:
-        return _direct(problem, gap_usd, time_limit_seconds)
-    return _Reduction(problem, buyable, gap_usd, time_limit_seconds).solve()
-
-
-def _direct(problem: AllocationProblem, gap_usd: float, seconds: float) -> TieredResult:
-    model = build_model(problem)
-    if (held := _no_trade(problem, model, gap_usd, seconds)) is not None:
-        return held
-    effort = Effort(gap_usd / model.usd_of_objective_unit, seconds, presolve=False)
-    result = solve_mip(model.sparse, effort, nothing_moved(model))
-    return TieredResult(model, result, model.usd_of_objective(result.bound), "direct")
-
-
-def _no_trade(
-    problem: AllocationProblem, model: AllocationModel, gap_usd: float, seconds: float
-) -> TieredResult | None:
-    proof = no_trade(problem, model, gap_usd, seconds)
-    if proof is None:
-        return None
-    return TieredResult(model, proof.result, model.usd_of_objective(proof.bound), "no trade")
+    return Tiers(problem, buyable, gap_usd, time_limit_seconds).solve()
 
 
 def is_small(problem: AllocationProblem) -> bool:
@@ -130,8 +109,8 @@ def _buyable(problem: AllocationProblem) -> Bools:
     return result
 
 
-class _Reduction:
-    """The tiers of a large problem; `bound_usd` falls from one to the next."""
+class Tiers:
+    """The tiers of a problem; `bound_usd` falls from one to the next."""
 
     def __init__(
         self, problem: AllocationProblem, buyable: Bools, gap_usd: float, seconds: float
@@ -147,25 +126,58 @@ class _Reduction:
     def solve(self) -> TieredResult:
         """Tier after tier until the gap is small enough."""
         whole = build_model(self.problem)
-        if (held := _no_trade(self.problem, whole, self.gap_usd, self._left())) is not None:
-            return held
-        linear = replace(whole.sparse, integer=np.zeros_like(whole.sparse.integer))
-        relaxation = solve_mip(linear, Effort(0.0, self._left()))
-        if relaxation.x is None:
+        gap = self.gap_usd / whole.usd_of_objective_unit
+        closing = Closing(self.problem, whole, gap, self._left())
+        known = closing.close_in()
+        near = self._of_whole(whole, known, "near the relaxation")
+        if known.x is None and known.status != "optimal":
             # an infeasible relaxation is an infeasible program; out of time is out of time
-            return TieredResult(whole, relaxation, math.inf, "relaxation")
-        self.bound_usd = whole.usd_of_objective(relaxation.objective)
-        near = self._near_relaxation(whole, relaxation)
-        if near is not None and self.bound_usd - near.objective_usd <= self._near_gap_usd:
+            return replace(near, method="relaxation")
+        if self.bound_usd - near.objective_usd <= self._near_gap_usd:
             return near
-        self._choose_candidates(whole, relaxation)
-        plan = _better(near, self._restricted())
+        if self._is_little_left(whole, known):
+            n_moves = f"{len(known.program.flows.binary)} of {len(whole.moves)}"
+            known = self._searched(closing, self._near_gap_usd / whole.usd_of_objective_unit)
+            near = self._of_whole(whole, known, f"shaved: {n_moves} moves")
+            if known.status != "node_limit":
+                return near if known.x is None else self._as_proven(near, known.status)
+        if known.relaxation is None:
+            raise AssertionError
+        self._choose_candidates(whole, known.relaxation)
+        plan = _better(None if known.x is None else near, self._restricted())
         if plan is not None and self._is_good_enough(plan):
             return replace(plan, bound_usd=self.bound_usd)
         return self._reduced(plan)
 
+    def _of_whole(self, whole: AllocationModel, known: Known, method: str) -> TieredResult:
+        """What is known of the whole program as a result."""
+        self.bound_usd = min(self.bound_usd, whole.usd_of_objective(known.bound))
+        result = SolverResult(known.status, known.x, known.objective, known.bound, 0.0)
+        must_leave = (self.problem.state == PoolState.EXIT.value) & (
+            self.problem.position_usd > 0.0
+        )
+        if known.is_held and not must_leave.any():
+            method = "no trade"
+        elif is_small(self.problem):
+            method = "direct"
+        return TieredResult(whole, result, self.bound_usd, method)
+
+    def _is_little_left(self, whole: AllocationModel, known: Known) -> bool:
+        """Whether searching all that is left may be the fastest."""
+        if is_small(self.problem) or known.relaxation is None:  # so few that none was looked at
+            return True
+        n_made = np.inf if known.x is None else np.round(known.x[whole.moves]).sum()
+        few = min(FEW_MOVES, FEW_MOVES_SHARE * len(whole.moves))
+        return len(known.program.flows.binary) <= few and bool(n_made <= FEW_MADE)
+
+    def _searched(self, closing: Closing, gap: float) -> Known:
+        """What is left, searched to the gap; of a large problem no further than is fast."""
+        return closing.search(gap, None if is_small(self.problem) else SEARCH_NODES)
+
     @property
     def _accepted_gap_usd(self) -> float:
+        if is_small(self.problem):
+            return self.gap_usd
         if self.problem.parameters.mode == "standard":
             return max(self.gap_usd, STANDARD_GAP_SHARE * abs(self.bound_usd))
         return math.inf if self.problem.parameters.mode == "fast" else self.gap_usd
@@ -210,27 +222,9 @@ class _Reduction:
             best = pieces[np.argsort(-others.piece_rate[pieces], kind="stable")]
             self.candidates[others.piece_pool[best[:REAL_POOLS_BEHIND]]] = True
 
-    def _near_relaxation(
-        self, whole: AllocationModel, relaxation: SolverResult
-    ) -> TieredResult | None:
-        """A plan that decides only what the relaxation leaves fractional; None when none is found.
-
-        Of a large book, of which caps rather than gas decide, little is fractional.
-        """
-        x = relaxation.x
-        if x is None:
-            raise AssertionError
-        gap = self._near_gap_usd / 2.0 / whole.usd_of_objective_unit
-        effort = Effort(gap, max(self._left(), 0.1), NEAR_NODES)
-        result = solve_mip(fixed_where_decided(whole, x), effort, rounded_up(whole, x))
-        if result.x is None:
-            return None
-        plan = replace(result, status="optimal")  # a plan is all that is asked of this
-        return TieredResult(whole, plan, self.bound_usd, "near the relaxation")
-
     @property
     def _near_gap_usd(self) -> float:
-        """What a plan near the relaxation may miss for nothing else to be searched."""
+        """What a plan for the whole program may miss for nothing else to be searched."""
         return min(self._accepted_gap_usd, self._second_tier_gap_usd)
 
     # --- tier 2: relaxed conversions, then the exact program on what they chose ---

@@ -171,17 +171,15 @@ class DayInputs:
         return self.gas_at("")
 
     @cached_property
-    def _gas_by_units(self) -> dict[tuple[float, float, float], GasCosts]:
+    def _gas_by_protocol(self) -> dict[str, GasCosts]:
         return {}
 
     def gas_at(self, protocol: str) -> GasCosts:
         """Gas costs of the day at a protocol."""
-        if self.gas.fixed is not None:
-            return self.gas.fixed
-        known, units = self._gas_by_units, self.gas.units(protocol)
-        if units not in known:
-            known[units] = self.gas.costs_of(self.view, units)
-        return known[units]
+        known = self._gas_by_protocol
+        if protocol not in known:
+            known[protocol] = self.gas.costs(self.view, protocol)
+        return known[protocol]
 
 
 def observe(
