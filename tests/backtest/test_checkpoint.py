@@ -43,7 +43,8 @@ def stop_after(n_days):
 
 def run(panel=None, policy=EqualWeight, **changes):
     """A run without a solver, unless told otherwise; each with a policy of its own."""
-    return run_backtest(panel or synthetic_panel(), policy=policy(), **changes)
+    known = {"quick": True, **changes}
+    return run_backtest(panel or synthetic_panel(), policy=policy(), **known)
 
 
 def csv_of(result) -> list[str]:

@@ -42,6 +42,7 @@ def test_every_mode_conserves_every_cent(mode, policy):
         aum_usd=2e5,
         mode=mode,
         policy=policy and policy(),
+        quick=True,
     )
     log = result.daily_log
     starts = {
