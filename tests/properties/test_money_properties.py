@@ -54,7 +54,9 @@ def test_annualising_undoes_growth(apy: float, length: float) -> None:
 
 @given(low=rates, more=st.floats(1e-6, 1.0), length=days)
 def test_a_higher_rate_grows_more(low: float, more: float, length: float) -> None:
-    assert growth(low + more, length) > growth(low, length)
+    less, grown = growth(low, length), growth(low + more, length)
+    assert grown >= less
+    assert grown > less or less < -0.999  # beside -1 floats are too coarse to tell
 
 
 @given(apy=st.floats(0.0, 5.0), length=st.floats(0.01, 364.9))
