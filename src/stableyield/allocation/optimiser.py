@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stableyield.allocation.desk import NotPayableError
 from stableyield.allocation.explain import binding_limits, relaxed, why_infeasible
 from stableyield.allocation.milp import AllocationModel
 from stableyield.allocation.near_misses import near_misses
@@ -120,16 +121,22 @@ def _settled(
 
     The program does not know in which order gas is paid. It may convert more than is needed, to be
     large enough, and pay gas with what is left over; where that gas is due before, the conversion
-    shrinks below the smallest transaction. Then the next best pattern is asked for.
+    shrinks below the smallest transaction, or nothing at the end of a chain of them can pay it.
+    Then the next best pattern is asked for.
     """
     sparse, moves = model.sparse, model.moves
     for _ in range(MAX_PATTERNS):
         settled = solve_with_pattern(model.sparse, x)
         if settled.x is None:  # solve_with_pattern raises instead; for the type checker
             raise AssertionError
-        settlement = settle(problem, model, settled.x)
-        if not _has_small_conversion(problem, settlement):
-            break
+        try:
+            settlement = settle(problem, model, settled.x)
+        except NotPayableError as failure:
+            unpaid: NotPayableError | None = failure
+        else:
+            unpaid = None
+            if not _has_small_conversion(problem, settlement):
+                break
         is_on = np.round(x[moves]) == 1.0
         start, sign = np.array([0, len(moves)]), np.where(is_on, 1.0, -1.0)
         other = np.array([float(is_on.sum()) - 1.0])
@@ -139,6 +146,8 @@ def _settled(
         if found is None:
             break
         x = found
+    if unpaid is not None:
+        raise unpaid
     return settled, settlement
 
 

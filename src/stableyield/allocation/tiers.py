@@ -137,16 +137,25 @@ class Tiers:
             return near
         if self._is_little_left(whole, known):
             n_moves = f"{len(known.program.flows.binary)} of {len(whole.moves)}"
-            known = self._searched(closing, self._near_gap_usd / whole.usd_of_objective_unit)
+            # of a few moves all are searched; of many no further than is fast
+            is_whole = is_small(self.problem) or known.relaxation is None
+            gap = self._near_gap_usd / whole.usd_of_objective_unit
+            known = closing.search(gap, None if is_whole else SEARCH_NODES)
             near = self._of_whole(whole, known, f"shaved: {n_moves} moves")
             if known.status != "node_limit":
                 return near if known.x is None else self._as_proven(near, known.status)
-        if known.relaxation is None:
-            raise AssertionError
+        return self._in_later_tiers(whole, known, near)
+
+    def _in_later_tiers(
+        self, whole: AllocationModel, known: Known, near: TieredResult
+    ) -> TieredResult:
+        """What is too much to be searched at once, on candidates."""
+        if known.relaxation is None or known.relaxation.x is None:
+            return self._as_proven(near, "time_limit")
         self._choose_candidates(whole, known.relaxation)
         plan = _better(None if known.x is None else near, self._restricted())
         if plan is not None and self._is_good_enough(plan):
-            return replace(plan, bound_usd=self.bound_usd)
+            return self._as_proven(plan, plan.result.status)
         return self._reduced(plan)
 
     def _of_whole(self, whole: AllocationModel, known: Known, method: str) -> TieredResult:
@@ -170,25 +179,26 @@ class Tiers:
         few = min(FEW_MOVES, FEW_MOVES_SHARE * len(whole.moves))
         return len(known.program.flows.binary) <= few and bool(n_made <= FEW_MADE)
 
-    def _searched(self, closing: Closing, gap: float) -> Known:
-        """What is left, searched to the gap; of a large problem no further than is fast."""
-        return closing.search(gap, None if is_small(self.problem) else SEARCH_NODES)
-
     @property
     def _accepted_gap_usd(self) -> float:
         if is_small(self.problem):
             return self.gap_usd
         if self.problem.parameters.mode == "standard":
-            return max(self.gap_usd, STANDARD_GAP_SHARE * abs(self.bound_usd))
+            return max(self.gap_usd, self._share_of_bound_usd(STANDARD_GAP_SHARE))
         return math.inf if self.problem.parameters.mode == "fast" else self.gap_usd
 
     def _is_good_start(self, plan: TieredResult) -> bool:
         """Whether what is left is a proof rather than a search."""
         gap_usd = self.bound_usd - plan.objective_usd
-        return gap_usd <= STANDARD_GAP_SHARE * abs(self.bound_usd)
+        return gap_usd <= self._share_of_bound_usd(STANDARD_GAP_SHARE)
 
     def _is_good_enough(self, plan: TieredResult) -> bool:
-        return self.bound_usd - plan.objective_usd <= self._accepted_gap_usd
+        gap_usd = self.bound_usd - plan.objective_usd
+        return math.isfinite(gap_usd) and gap_usd <= self._accepted_gap_usd
+
+    def _share_of_bound_usd(self, share: float) -> float:
+        """A share of the gain; nothing where nothing is known of the gain yet."""
+        return share * abs(self.bound_usd) if math.isfinite(self.bound_usd) else 0.0
 
     # --- tier 1: who can matter ---
 
@@ -299,6 +309,8 @@ class Tiers:
 
         Of a tier that was only asked for a plan, its own status says nothing of the whole program.
         """
+        if math.isinf(self.bound_usd):  # nothing is known of all plans: no plan, the book stays
+            return replace(plan, result=SolverResult(status, None, -math.inf, math.inf, 0.0))
         status = "optimal" if self._is_good_enough(plan) else status
         result = replace(plan.result, status=status)
         return replace(plan, result=result, bound_usd=self.bound_usd)
@@ -317,7 +329,7 @@ class Tiers:
 
     @property
     def _second_tier_gap_usd(self) -> float:
-        return max(self.gap_usd, SECOND_TIER_GAP_SHARE * abs(self.bound_usd))
+        return max(self.gap_usd, self._share_of_bound_usd(SECOND_TIER_GAP_SHARE))
 
     def _mip(
         self,
