@@ -99,3 +99,49 @@ def test_a_policy_of_ones_own_is_backtested_beside_the_benchmarks(
     assert metrics["strategy"]["costs_usd"] == 0.0
     assert set(metrics["benchmarks"]) == {"idle", "best_single", "equal_weight", "top_k"}
     assert "clairvoyant" in metrics["undefined"]["captured_pct"]
+
+
+def test_a_run_is_not_written_among_the_files_of_a_market(cli: Cli, made_market: Path) -> None:
+    before = {path.name for path in made_market.iterdir()}
+    outcome = cli("backtest", "--market", made_market, *SHORT, "--quick", "--out", made_market)
+    assert outcome.code == 2
+    assert "--out is a market directory" in outcome.first_line
+    assert {path.name for path in made_market.iterdir()} == before
+
+
+BROKEN = """
+class Nameless:
+    def decide(self, prepared, inputs):
+        return None
+
+
+class Idle:
+    name = "idle hands"
+
+
+class One:
+    name = "one"
+
+    def decide(self, prepared, inputs):
+        return 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("Nameless", "Nameless is no policy"),
+        ("Idle", "is no policy"),
+        ("One", "one on 2024-01-12: decide() gave int, not a Decision"),
+    ],
+)
+def test_a_policy_that_is_none_is_the_users_mistake_and_no_bug(
+    cli: Cli, made_market: Path, tmp_path: Path, name: str, complaint: str
+) -> None:
+    path = tmp_path / "broken_policy.py"
+    path.write_text(BROKEN, encoding="utf-8")
+    command = ("backtest", "--market", made_market, *SHORT, "--quick")
+    outcome = cli(*command, "--policy", f"{path}:{name}")
+    assert outcome.code == 2
+    assert complaint in outcome.first_line
+    assert "bug" not in outcome.err

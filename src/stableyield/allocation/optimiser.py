@@ -18,7 +18,7 @@ from stableyield.allocation.plan import Certificate, Plan, expectation
 from stableyield.allocation.problem import AllocationProblem
 from stableyield.allocation.settle import nothing_done, settle
 from stableyield.allocation.solver import Effort, SolverResult, solve_mip, solve_with_pattern
-from stableyield.allocation.tiers import solve_in_tiers
+from stableyield.allocation.tiers import accepted_gap_usd, solve_in_tiers
 from stableyield.domain.portfolio import CENT_USD, Settlement, TransactionType
 from stableyield.errors import InfeasibleError, SolverError
 
@@ -101,7 +101,10 @@ def _solve(problem: AllocationProblem, started: float, relaxed: Sequence[str] = 
         )
     settled, settlement = _settled(problem, model, result.x)
     objective_usd = model.usd_of_objective(settled.objective)
-    is_other = solved.objective_usd - objective_usd > gap_usd(problem)
+    # another pattern than the one that was found may be further off than what was asked for
+    asked_usd = accepted_gap_usd(problem, gap_usd(problem), solved.bound_usd)
+    lost_usd = solved.objective_usd - objective_usd
+    is_other = lost_usd > 1e-6 and solved.bound_usd - objective_usd > asked_usd
     certificate = Certificate(
         "time_limit" if is_other else result.status,
         objective_usd,

@@ -95,6 +95,27 @@ def solve_in_tiers(
     return Tiers(problem, buyable, gap_usd, time_limit_seconds).solve()
 
 
+def accepted_gap_usd(problem: AllocationProblem, gap_usd: float, bound_usd: float) -> float:
+    """The gap at which the mode of the parameters calls a plan optimal.
+
+    Parameters
+    ----------
+    problem : AllocationProblem
+    gap_usd, bound_usd : float
+        The gap asked for, and the bound by now.
+    """
+    if is_small(problem):
+        return gap_usd
+    if problem.parameters.mode == "standard":
+        return max(gap_usd, _share_usd(STANDARD_GAP_SHARE, bound_usd))
+    return math.inf if problem.parameters.mode == "fast" else gap_usd
+
+
+def _share_usd(share: float, bound_usd: float) -> float:
+    """A share of the gain; nothing where nothing is known of the gain yet."""
+    return share * abs(bound_usd) if math.isfinite(bound_usd) else 0.0
+
+
 def is_small(problem: AllocationProblem) -> bool:
     """Whether the whole program is the fastest."""
     return int(_buyable(problem).sum()) <= DIRECT_POOLS
@@ -181,11 +202,7 @@ class Tiers:
 
     @property
     def _accepted_gap_usd(self) -> float:
-        if is_small(self.problem):
-            return self.gap_usd
-        if self.problem.parameters.mode == "standard":
-            return max(self.gap_usd, self._share_of_bound_usd(STANDARD_GAP_SHARE))
-        return math.inf if self.problem.parameters.mode == "fast" else self.gap_usd
+        return accepted_gap_usd(self.problem, self.gap_usd, self.bound_usd)
 
     def _is_good_start(self, plan: TieredResult) -> bool:
         """Whether what is left is a proof rather than a search."""
@@ -197,8 +214,7 @@ class Tiers:
         return math.isfinite(gap_usd) and gap_usd <= self._accepted_gap_usd
 
     def _share_of_bound_usd(self, share: float) -> float:
-        """A share of the gain; nothing where nothing is known of the gain yet."""
-        return share * abs(self.bound_usd) if math.isfinite(self.bound_usd) else 0.0
+        return _share_usd(share, self.bound_usd)
 
     # --- tier 1: who can matter ---
 

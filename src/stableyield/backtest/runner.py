@@ -18,7 +18,7 @@ from stableyield.backtest.record import DayRecord
 from stableyield.backtest.settings import BacktestSettings
 from stableyield.config import AllocationParameters
 from stableyield.domain.portfolio import CENT_USD, Book
-from stableyield.errors import ConservationError
+from stableyield.errors import ConservationError, InputError
 from stableyield.market.panel import MarketView
 from stableyield.screening import IceboxTracker
 
@@ -223,6 +223,12 @@ def decide(policy: Policy, prepared: Prepared, inputs: DayInputs) -> Decision:
     if inputs.critical:
         return Decision.keep(prepared, "data_quality")
     decision = policy.decide(prepared, inputs)
+    if not isinstance(decision, Decision):
+        raise InputError(
+            f"decide() gave {type(decision).__name__}, not a Decision",
+            where=f"{policy.name} on {inputs.view.day}",
+            remedy="see docs/policies.md for the ways to make one",
+        )
     money = decision.settlement
     if abs(prepared.aum_usd - money.aum_after_usd - money.costs_usd) > CENT_USD:
         raise ConservationError(

@@ -60,7 +60,7 @@ def import_(
     json_: JsonOption = False,
 ) -> None:
     """Make a market directory from aggregator charts, vault share prices or lend/borrow history."""
-    check_out_directory(out)
+    check_out_directory(out, for_market=True)
     from stableyield.market.files import write_market
     from stableyield.market.layouts import import_market
 
@@ -87,7 +87,7 @@ def simulate(
     json_: JsonOption = False,
 ) -> None:
     """Make a synthetic market: regimes, spikes, rewards, depegs, gas; from a seed."""
-    check_out_directory(out)
+    check_out_directory(out, for_market=True)
     from stableyield.market.files import write_market
     from stableyield.market.synthetic import SyntheticSettings, simulate_market
 

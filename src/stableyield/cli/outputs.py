@@ -31,13 +31,16 @@ def check_out_file(path: Path | None) -> None:
     _check_writable(path.parent, path)
 
 
-def check_out_directory(path: Path | None, *, option: str = "--out") -> None:
+def check_out_directory(
+    path: Path | None, *, option: str = "--out", for_market: bool = False
+) -> None:
     """Refuse a directory that could not be made or written to; missing parents may be made.
 
     Raises
     ------
     InputError
-        When ``path`` or one of its parents is a file, or is not writable.
+        When ``path`` or one of its parents is a file, or is not writable, or holds a market and
+        is not for one.
     """
     if path is None:
         return
@@ -45,6 +48,14 @@ def check_out_directory(path: Path | None, *, option: str = "--out") -> None:
     if not existing.is_dir():
         what = f"{option} is a file" if existing == path else f"{existing} is a file"
         raise InputError(what, where=str(path), remedy="name a directory, it may be a new one")
+    if not for_market and any(
+        (path / f"pool_daily.{kind}").exists() for kind in ("parquet", "csv")
+    ):
+        raise InputError(
+            f"{option} is a market directory",
+            where=str(path),
+            remedy="name another: a run's files do not belong among a market's",
+        )
     _check_writable(existing, path)
 
 

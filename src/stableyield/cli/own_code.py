@@ -94,7 +94,15 @@ def own_policy(text: str | None, panel: MarketPanel) -> Policy:
     from stableyield.backtest.policy import MilpPolicy
     from stableyield.study.fresh import fresh
 
-    return MilpPolicy() if text is None else fresh(load_able(text, "--policy"), panel)
+    if text is None:
+        return MilpPolicy()
+    made: Policy = fresh(load_able(text, "--policy"), panel)
+    if not (callable(getattr(made, "decide", None)) and isinstance(getattr(made, "name", 0), str)):
+        raise ParameterError(
+            f"--policy: {type(made).__name__} is no policy",
+            remedy="a policy has a name and decide(prepared, inputs), see docs/policies.md",
+        )
+    return made
 
 
 def _from_file(path: Path, option: str) -> ModuleType:
